@@ -1,0 +1,77 @@
+// Turns byte streams into exchanges: one Connection per stream, HTTP/1.1 (RFC 9112) strictly.
+// Anything ambiguous in the framing is refused and the connection closed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "collector/http/exchange.h"
+#include "collector/reactor/loop.h"
+#include "storage/base/metrics.h"
+#include "storage/base/result.h"
+
+namespace weir::http {
+
+// Every limit has an option, a metric (weir_http_limit_hits_total{limit=…}), an error body, a test.
+struct Limits {
+  uint32_t request_line_bytes = 16 << 10;     // 414
+  uint32_t header_bytes = 32 << 10;           // whole head; 431
+  uint32_t header_count = 100;                // 431
+  uint64_t body_bytes = 4 << 20;              // as sent; 413
+  uint64_t decoded_body_bytes = 16 << 20;     // after decompression; 413
+  uint32_t expansion_ratio = 200;             // decoded / sent, past 64 KiB; 413
+  uint64_t body_memory_bytes = 256ull << 20;  // all bodies of the process together; 503
+  int64_t first_byte_ms = 10'000;             // from accept to the first byte; closed silently
+  int64_t head_ms = 10'000;                   // from a head's first byte to its last; 408
+  int64_t body_gap_ms = 10'000;               // between two bytes of a body; 408
+  int64_t body_ms = 60'000;                   // a whole body; 408
+  int64_t idle_ms = 75'000;                   // keep-alive between requests; closed silently
+  int64_t send_stall_ms = 30'000;             // the client reads nothing; reset
+  uint32_t pipelined_requests = 64;           // unanswered at once; then reading pauses
+  uint32_t requests_per_connection = 0;       // 0: unlimited
+};
+
+// PROXY protocol (haproxy.org/download/2.9/doc/proxy-protocol.txt): required means that every
+// connection from a trusted proxy must begin with a v1 or v2 header.
+struct ProxyOptions {
+  bool proxy_protocol = false;
+  std::vector<std::string> trusted;  // CIDR ranges: "10.0.0.0/8", "::1/128"
+};
+
+// The byte budget bodies are charged to; shared by all loops of the process.
+class BodyBudget {
+ public:
+  explicit BodyBudget(uint64_t limit_bytes) : limit_(limit_bytes) {}
+  // Null data when the budget is exhausted. THREAD: any; one relaxed add.
+  bool reserve(Body& body, size_t capacity);
+  bool grow(Body& body, size_t capacity);  // keeps the contents
+  static void set_size(Body& body, size_t size) { body.size_ = size; }
+  uint64_t used() const { return used_.load(std::memory_order_relaxed); }
+  uint64_t limit() const { return limit_; }
+  void release(Body& body);
+
+ private:
+  std::atomic<uint64_t> used_{0};
+  uint64_t limit_;
+};
+
+struct ServerOptions {
+  Limits limits;
+  ProxyOptions proxy;
+  std::string server_header;  // value of "Server:"; empty: none
+};
+
+// One per loop. LIFETIME: outlives the loop's run().
+class Server : public reactor::ConnectionFactory, public reactor::TurnHook {
+ public:
+  static Result<std::unique_ptr<Server>> create(const ServerOptions& options, reactor::Loop& loop,
+                                                Handler& handler, BodyBudget& budget,
+                                                MetricRegistry& metrics);
+  // Stops keep-alive: idle connections close now, busy ones after their answer.
+  virtual void drain() = 0;
+  virtual unsigned busy_exchanges() const = 0;  // lent to the handler and unanswered
+};
+
+}  // namespace weir::http

@@ -1,0 +1,89 @@
+// Drains the store to its destinations. One thread coordinates all lanes; each lane has its own
+// position, batches, retry state and limits, so that a slow or dead destination holds back no
+// other. The drain loop of every lane is: cursor -> batch -> send -> mark.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "storage/base/metrics.h"
+#include "storage/base/result.h"
+#include "storage/store.h"
+
+namespace weir::forwarder {
+
+struct BatchOptions {
+  uint64_t max_events = 1000;
+  uint64_t max_bytes = 4 << 20;  // of event records, before encoding
+  int64_t linger_ms = 200;       // a batch that is not full leaves after this long
+};
+
+struct RetryOptions {
+  int64_t base_ms = 500;  // full jitter: uniform in [0, min(cap, base * 2^attempt)]
+  int64_t cap_ms = 300'000;
+  int64_t window_ms = 72LL * 3'600'000;  // then the batch fails with reason "retry_window"
+  uint32_t max_attempts = 0;             // 0: only the window counts
+};
+
+enum class Compression : uint8_t { kNone, kGzip, kZstd };
+enum class BodyFormat : uint8_t { kJson, kNdjson };
+
+// One configured [[destinations]] entry.
+struct DestinationOptions {
+  std::string name;
+  std::string type = "http";
+  std::string url;
+  BodyFormat format = BodyFormat::kJson;
+  Compression compression = Compression::kGzip;
+  BatchOptions batch;
+  RetryOptions retry;
+  unsigned concurrency = 4;  // batches in flight at once
+  int64_t connect_timeout_ms = 10'000;
+  int64_t request_timeout_ms = 60'000;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string hmac_key;  // empty: no Weir-Signature
+  std::string ca_file;   // empty: the system's
+  std::string cert_file;
+  std::string key_file;
+  bool verify_tls = true;
+  std::vector<std::string> filter_tenants;  // empty: all
+  std::vector<std::string> filter_names;
+  std::vector<std::string> filter_sources;
+  uint64_t max_backlog_bytes = 0;  // see storage::LaneOptions
+  int64_t max_backlog_age_ms = 0;
+  storage::BacklogPolicy backlog_policy = storage::BacklogPolicy::kRefuseNew;
+};
+
+struct ForwarderOptions {
+  std::string node;
+  std::vector<DestinationOptions> destinations;
+  int64_t drain_ms = 10'000;  // on stop: how long batches in flight may finish
+};
+
+// What a lane shows of itself; refreshed at least once a second.
+struct LaneStatus {
+  std::string name;
+  std::string state;  // idle, sending, backing_off, stopped
+  std::string last_error;
+  uint64_t in_flight = 0;
+  uint32_t attempts = 0;        // of the batch that is being retried longest
+  int64_t next_attempt_ms = 0;  // wall time, 0: none scheduled
+};
+
+class Forwarder {
+ public:
+  static Result<std::unique_ptr<Forwarder>> start(const ForwarderOptions& options,
+                                                  storage::Store& store, const Clock& clock,
+                                                  MetricRegistry& metrics);
+  virtual ~Forwarder() = default;
+  // Takes no new batches, lets those in flight finish for drain_ms, marks them, ends the thread.
+  virtual void stop() = 0;
+  virtual std::vector<LaneStatus> status() const = 0;  // any thread
+  // Dead letters marked as requeued in the store wait: look for them now. Any thread.
+  virtual void wake() = 0;
+};
+
+}  // namespace weir::forwarder

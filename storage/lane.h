@@ -1,0 +1,143 @@
+// A lane is anybody who works the log off: a forwarder destination or a pull consumer. This file is
+// what is durable about one: its position. One shape for all: cursor -> batch -> apply -> mark.
+//
+// A lane's state per store shard is a frontier (the next number to be taken) and a bounded set of
+// open ranges below it (in flight, leased, delayed). Everything below the frontier that is in no
+// open range is finished. So low() = min(first open number, frontier) is what holds a segment.
+//
+// Changes go to the thread that owns the `state` environment as LaneUpdates; it coalesces what
+// waits into one transaction and hands them back when it is durable.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "storage/base/ids.h"
+#include "storage/base/result.h"
+
+namespace weir::storage {
+
+enum class LaneKind : uint8_t { kDestination = 0, kConsumer = 1 };
+
+// What happens when a lane's backlog reaches its limit.
+enum class BacklogPolicy : uint8_t { kRefuseNew = 0, kDropOldest = 1 };
+
+struct LaneOptions {
+  std::string name;
+  LaneKind kind = LaneKind::kDestination;
+  uint64_t max_backlog_bytes = 0;  // 0: no limit but store.max_bytes
+  int64_t max_backlog_age_ms = 0;  // 0: no limit
+  BacklogPolicy policy = BacklogPolicy::kRefuseNew;
+  bool from_latest = false;  // a new lane starts at the end instead of the beginning
+};
+
+enum class RangeState : uint8_t { kInFlight = 0, kLeased = 1, kDelayed = 2 };
+
+// A durable batch: its boundaries and number are on disk before its first send, so a retry after a
+// crash is the same batch under the same id.
+struct OpenRange {
+  uint64_t number = 0;  // from Store::next_batch_number(); unique in the store, never used again
+  uint16_t shard = 0;
+  uint64_t first = 0;  // inclusive
+  uint64_t last = 0;   // inclusive
+  RangeState state = RangeState::kInFlight;
+  uint32_t attempts = 0;         // sends or leases so far
+  int64_t opened_ms = 0;         // wall time
+  int64_t first_attempt_ms = 0;  // wall time; the retry window counts from here
+  int64_t not_before_ms = 0;     // wall time of the next attempt, or the lease's expiry
+  std::string last_error;        // at most kMaxErrorBytes; with the status if there was one
+  std::string owner;             // leases: who holds it
+  static constexpr size_t kMaxErrorBytes = 512;
+};
+
+struct LaneShard {
+  uint64_t frontier = 1;
+  std::map<uint64_t, OpenRange> open;  // by batch number
+  uint64_t low() const;
+};
+
+struct OutcomeCounts {
+  uint64_t sent = 0;
+  uint64_t failed = 0;   // dead letters, not counting those that were sent or discarded later
+  uint64_t expired = 0;  // given up as ranges: backlog limit or retry window
+  uint64_t skipped = 0;  // filtered out for this lane, sandbox events: finished without a send
+};
+
+struct LaneState {
+  std::string name;
+  LaneKind kind = LaneKind::kDestination;
+  std::vector<LaneShard> shards;  // one per store shard
+  OutcomeCounts counts;
+  std::map<std::string, OutcomeCounts, std::less<>> tenants;
+};
+
+// A failed event, copied out of the log so that it outlives its segment.
+struct DeadLetter {
+  uint64_t id = 0;  // given by the store on append
+  std::string lane;
+  Position position;
+  std::string tenant;
+  std::string event_id;
+  std::string event_name;
+  int64_t received_ms = 0;
+  int64_t first_attempt_ms = 0;
+  int64_t failed_ms = 0;
+  uint32_t attempts = 0;
+  int status = 0;      // the destination's, 0 if it never answered
+  std::string reason;  // short and stable, a metric label: "http_400", "too_large", "retry_window"
+  std::string detail;  // the error in words, with a snippet of the answer
+  bool requeued = false;  // waiting to be sent again
+  std::string payload;    // the event record (base/event_record.h)
+};
+
+// One finished batch: with the dedupe sidecars this is the ledger.
+struct DeliveryRow {
+  uint64_t batch_number = 0;
+  uint16_t shard = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+  uint32_t attempts = 0;
+  int status = 0;
+  int64_t finished_ms = 0;
+};
+
+// A range given up: counted as failed, kept as a range instead of a copy per event.
+struct ExpiredRange {
+  uint16_t shard = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+  uint64_t events = 0;
+  int64_t at_ms = 0;
+  std::string reason;  // "max_backlog_bytes", "max_backlog_age", "retry_window"
+};
+
+// What one step of a lane changes, applied in one transaction: all of it or nothing.
+// LIFETIME: lent to the store from LaneClient::submit() until it comes back. OWNS its strings.
+struct LaneUpdate {
+  std::string lane;
+  std::vector<std::pair<uint16_t, uint64_t>>
+      frontiers;                // (shard, new frontier); only forward, unless seek
+  bool seek = false;            // frontiers may move back; open ranges of the lane are dropped
+  std::vector<OpenRange> put;   // opened or changed (attempts, state, not_before)
+  std::vector<uint64_t> close;  // batch numbers that are finished or were replaced
+  OutcomeCounts counts;         // to be added
+  std::map<std::string, OutcomeCounts, std::less<>> tenants;  // to be added
+  std::vector<DeadLetter> dead_letters;  // durable before the rest of the update is
+  std::vector<DeliveryRow> deliveries;
+  std::vector<ExpiredRange> expired;
+  // Dead letters that were sent after a requeue, failed again, or were discarded.
+  struct DeadLetterChange {
+    uint64_t id = 0;
+    enum class Kind : uint8_t { kSent, kDiscarded, kRequeued, kFailedAgain, kEdited } kind{};
+    DeadLetter replacement;  // kFailedAgain, kEdited: the new contents
+  };
+  std::vector<DeadLetterChange> dead_letter_changes;
+
+  Status outcome;              // set before it comes back
+  void* context = nullptr;     // the owner's
+  LaneUpdate* next = nullptr;  // the mailboxes'
+};
+
+}  // namespace weir::storage

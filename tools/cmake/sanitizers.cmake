@@ -1,0 +1,8 @@
+# Sanitizers apply to the whole program: mixing instrumented and plain objects hides findings.
+if(WEIR_SANITIZE)
+  add_compile_options(-fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${WEIR_SANITIZE})
+endif()
+if(WEIR_TINY_LIMITS)
+  add_compile_definitions(WEIR_TINY_LIMITS=1)
+endif()
