@@ -6,3 +6,7 @@ endif()
 if(WEIR_TINY_LIMITS)
   add_compile_definitions(WEIR_TINY_LIMITS=1)
 endif()
+if(WEIR_FUZZ)
+  # Coverage in every object, so that libFuzzer sees into the libraries.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
