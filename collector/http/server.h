@@ -2,6 +2,7 @@
 // Anything ambiguous in the framing is refused and the connection closed.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -47,7 +48,9 @@ class BodyBudget {
   // Null data when the budget is exhausted. THREAD: any; one relaxed add.
   bool reserve(Body& body, size_t capacity);
   bool grow(Body& body, size_t capacity);  // keeps the contents
-  static void set_size(Body& body, size_t size) { body.size_ = size; }
+  // REQUIRES: size <= capacity(body). Zeroes the padding behind it.
+  static void set_size(Body& body, size_t size);
+  static size_t capacity(const Body& body) { return body.capacity_; }
   uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   uint64_t limit() const { return limit_; }
   void release(Body& body);
