@@ -53,11 +53,14 @@ struct OpenRange {
 };
 
 struct LaneShard {
-  uint64_t frontier = 1;
+  uint64_t start = 1;     // the first number that ever was this lane's (from_latest starts late)
+  uint64_t frontier = 1;  // the next number to be taken
+  uint64_t floor = 1;     // everything below was given up (drop_oldest): nothing opens below it
   std::map<uint64_t, OpenRange> open;  // by batch number
-  uint64_t low() const;
+  uint64_t low() const;                // the first unfinished number: what holds a segment
 };
 
+// Since the lane was made; an event that is replayed counts again.
 struct OutcomeCounts {
   uint64_t sent = 0;
   uint64_t failed = 0;   // dead letters, not counting those that were sent or discarded later
@@ -115,10 +118,18 @@ struct ExpiredRange {
 
 // What one step of a lane changes, applied in one transaction: all of it or nothing.
 // LIFETIME: lent to the store from LaneClient::submit() until it comes back. OWNS its strings.
+//
+// Counts: what the owner puts into counts and tenants is added as it is (sent and failed and
+// skipped events of this step, expired ranges). dead_letter_changes correct the counts by
+// themselves: kSent moves one from failed to sent, kDiscarded one from failed to expired; the owner
+// adds nothing for them. A dead letter for an event that already has one replaces it and is not
+// counted twice.
+//
+// Closing a batch number that is not open is nothing, not an error: it may have been cut.
 struct LaneUpdate {
   std::string lane;
-  std::vector<std::pair<uint16_t, uint64_t>>
-      frontiers;                // (shard, new frontier); only forward, unless seek
+  std::vector<std::pair<uint16_t, uint64_t>> frontiers;  // (shard, new frontier); only forward, a
+                                                         // lower one is ignored, unless seek
   bool seek = false;            // frontiers may move back; open ranges of the lane are dropped
   std::vector<OpenRange> put;   // opened or changed (attempts, state, not_before)
   std::vector<uint64_t> close;  // batch numbers that are finished or were replaced
@@ -135,7 +146,14 @@ struct LaneUpdate {
   };
   std::vector<DeadLetterChange> dead_letter_changes;
 
-  Status outcome;              // set before it comes back
+  // Set before it comes back: what the lane must do next, not whether it was applied.
+  // kLimit: dead_letter_max is reached, nothing was applied; stop until letters are discarded.
+  // kNotFound: the lane was deleted. kNoSpace: state_bytes is too small. kIo: latched until
+  // restart.
+  Status outcome;
+  // Set before it comes back: (shard, floor) where the store gave up old events of this lane
+  // (drop_oldest). Forget batches below, go on reading at max(frontier, floor).
+  std::vector<std::pair<uint16_t, uint64_t>> floors;
   void* context = nullptr;     // the owner's
   LaneUpdate* next = nullptr;  // the mailboxes'
 };

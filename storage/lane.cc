@@ -1,0 +1,13 @@
+#include "storage/lane.h"
+
+#include <algorithm>
+
+namespace weir::storage {
+
+uint64_t LaneShard::low() const {
+  uint64_t lowest = frontier;
+  for (const auto& [number, range] : open) lowest = std::min(lowest, range.first);
+  return lowest;
+}
+
+}  // namespace weir::storage
