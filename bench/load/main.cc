@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "bench/load/result_file.h"
 #include "bench/load/run.h"
 #include "storage/base/ids.h"
 
@@ -21,6 +22,7 @@ struct CommandLine {
   std::vector<std::string> mix;
   std::string shape = "native";
   std::string json_file;
+  std::string html_file;
   std::vector<std::string> fail_if;
   double duration_s = 10;
   double warmup_s = 1;
@@ -89,8 +91,7 @@ Result<bool> violates(const RunResult& result, const std::string& rule) {
 
 void declare(CLI::App& app, CommandLine& line) {
   app.add_option("url", line.url,
-                 "Where to send: http(s)://host:port/path; the path defaults to /v1/events")
-      ->required();
+                 "Where to send: http(s)://host:port/path; the path defaults to /v1/events");
   app.add_option("-c,--connections", line.load.connections, "Connections of all threads together")
       ->capture_default_str();
   app.add_option("-t,--threads", line.load.threads, "Load threads")->capture_default_str();
@@ -126,6 +127,7 @@ void declare(CLI::App& app, CommandLine& line) {
   app.add_option("--metrics", line.settings.metrics_url,
                  "The target's Prometheus URL; its counters go into the result");
   app.add_option("--json", line.json_file, "Write the result to this file (- for standard output)");
+  app.add_option("--html", line.html_file, "Write a self-contained report with plots to this file");
   app.add_option("--fail-if", line.fail_if,
                  "Exit with 1 when the result violates this, e.g. 'p99>5ms', 'wrong>0'");
   app.add_flag("--live", line.settings.live, "Show progress on the terminal");
@@ -159,6 +161,13 @@ bool complete(CommandLine& line) {
   return true;
 }
 
+void write_file(const std::string& path, const std::string& text) {
+  if (path == "-")
+    std::cout << text;
+  else if (!path.empty())
+    std::ofstream(path) << text;
+}
+
 int run(CommandLine& line) {
   if (!complete(line)) return 2;
   auto result = run_load(line.load, line.settings, &g_stop);
@@ -167,10 +176,8 @@ int run(CommandLine& line) {
     return 1;
   }
   std::cerr << result_text(*result);
-  if (line.json_file == "-")
-    std::cout << result_json(*result);
-  else if (!line.json_file.empty())
-    std::ofstream(line.json_file) << result_json(*result);
+  write_file(line.json_file, result_json(*result));
+  write_file(line.html_file, report_html({*result}));
   int code = result->total.requests == 0 ? 1 : 0;
   for (const std::string& rule : line.fail_if) {
     auto violated = violates(*result, rule);
@@ -186,6 +193,38 @@ int run(CommandLine& line) {
   return code;
 }
 
+// merge: one result of several. compare: a report with all of them side by side.
+struct FilesCommand {
+  CLI::App* app = nullptr;
+  std::vector<std::string> files;
+  std::string json_file;
+  std::string html_file;
+};
+
+int with_files(const FilesCommand& command, bool merge) {
+  std::vector<RunResult> results;
+  for (const std::string& file : command.files) {
+    auto result = read_result(file);
+    if (!result) {
+      std::fprintf(stderr, "weir-bench: %s\n", result.error().message.c_str());
+      return 1;
+    }
+    results.push_back(std::move(*result));
+  }
+  if (merge) results = {merge_results(results)};
+  for (const RunResult& result : results) std::cerr << result_text(result);
+  if (merge) write_file(command.json_file, result_json(results.front()));
+  write_file(command.html_file, report_html(results));
+  return 0;
+}
+
+void declare_files(CLI::App& app, FilesCommand& command, const char* name, const char* help) {
+  command.app = app.add_subcommand(name, help);
+  command.app->add_option("files", command.files, "Results written by --json")->required();
+  command.app->add_option("--json", command.json_file, "Write the merged result to this file");
+  command.app->add_option("--html", command.html_file, "Write the report to this file");
+}
+
 }  // namespace
 }  // namespace weir::bench
 
@@ -195,11 +234,17 @@ int main(int argc, char** argv) {
   CLI::App app("Load generator for event collectors: closed or open loop, every answer checked");
   weir::bench::CommandLine line;
   weir::bench::declare(app, line);
+  weir::bench::FilesCommand merge;
+  weir::bench::FilesCommand compare;
+  weir::bench::declare_files(app, merge, "merge", "Add up the results of several load hosts");
+  weir::bench::declare_files(app, compare, "compare", "Show several results side by side");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? 0 : 2;
   }
+  if (merge.app->parsed()) return weir::bench::with_files(merge, true);
+  if (compare.app->parsed()) return weir::bench::with_files(compare, false);
   return weir::bench::run(line);
 }
