@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "collector/reactor/intrusive_list.h"
+#include "collector/reactor/limits.h"
 #include "collector/reactor/stream.h"
 #include "storage/base/metrics.h"
 #include "storage/base/result.h"
@@ -16,41 +18,51 @@
 namespace weir::reactor {
 
 struct LoopOptions {
-  unsigned ring_entries = 4096;  // submission queue; smaller ones are tried under a memlock limit
-  unsigned completion_entries = 16'384;  // at least 4 x the submission queue
-  unsigned receive_buffers = 1024;       // a power of two
-  unsigned receive_buffer_bytes = 4096;
-  int cpu = -1;                  // pin to this core; -1: do not
-  std::string name = "reactor";  // thread name
+  unsigned ring_entries = kDefaultRingEntries;  // submission queue; halved under a memlock limit
+  unsigned completion_entries = kDefaultCompletionEntries;  // at least 4 x the submission queue
+  unsigned receive_buffers = kDefaultReceiveBuffers;        // a power of two
+  unsigned receive_buffer_bytes = kDefaultReceiveBufferBytes;
+  int64_t close_timeout_ns = 5'000'000'000;  // stop(): how long the join protocols may take
+  int cpu = -1;                              // pin to this core; -1: do not
+  std::string name = "reactor";              // thread name
 };
 
-// Work to be done in the next turn. OWNS: nothing; intrusive, belongs to who embeds it.
-class Task {
+// Work to be done in the next turn. OWNS: nothing; intrusive, belongs to who embeds it. One that is
+// destroyed before its turn is forgotten.
+class Task : private ListLink {
  public:
   virtual ~Task() = default;
   virtual void run() = 0;
+  bool queued() const { return linked(); }
 
  private:
-  friend class Loop;
   friend class LoopImpl;
-  Task* next_ = nullptr;
-  bool queued_ = false;
 };
 
-// A one-shot timer, embedded in its user. Coarse (about 10 ms late at most), cheap to move:
-// arming and cancelling are O(1) and do no system call. Cancelled by its destructor.
+// A one-shot timer, embedded in its user. Coarse (about 10 ms late at most, never early), cheap to
+// move: arming and cancelling are O(1) and do no system call. Cancelled by its destructor.
 class Timer {
  public:
-  virtual ~Timer();
+  Timer() = default;
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  virtual ~Timer() { unlink(); }
   virtual void on_timer() = 0;
   bool armed() const { return list_prev_ != nullptr; }
 
  private:
   friend class TimerWheel;
+  void unlink() {
+    if (list_prev_ == nullptr) return;
+    *list_prev_ = list_next_;
+    if (list_next_ != nullptr) list_next_->list_prev_ = list_prev_;
+    list_next_ = nullptr;
+    list_prev_ = nullptr;
+  }
+
   Timer* list_next_ = nullptr;
-  Timer** list_prev_ = nullptr;
+  Timer** list_prev_ = nullptr;  // what points to this timer
   uint64_t deadline_tick_ = 0;
-  class TimerWheel* wheel_ = nullptr;
 };
 
 // Called once per turn after the callbacks ran and before the loop submits and sleeps: the one
@@ -92,12 +104,13 @@ class Loop {
  public:
   // Sets up the ring and proves it with a no-op. Where io_uring is denied the error says which
   // limit it is (sysctl, seccomp, memlock, kernel) and how to allow it. Call from any thread; the
-  // ring is enabled by the thread that calls run().
+  // ring is enabled by the thread that calls run(). Destroying the loop may later interrupt one
+  // system call of the creating thread (EINTR without a signal).
   static Result<std::unique_ptr<Loop>> create(const LoopOptions& options, MetricRegistry& metrics);
   virtual ~Loop() = default;
 
   // Runs until stop(). Returns after every connection was closed by its join protocol, at most
-  // `close_timeout` later.
+  // close_timeout_ns later. Handlers then get on_closed() without having called close().
   virtual void run() = 0;
   virtual void stop() = 0;  // any thread
 
@@ -107,8 +120,9 @@ class Loop {
   virtual void cancel(Timer& timer) = 0;
   virtual void add_turn_hook(TurnHook& hook) = 0;  // before run() or on the loop's thread
 
-  virtual Wakeup& wakeup() = 0;                                // notify() from any thread …
-  virtual void on_wakeup(std::function<void()> callback) = 0;  // … runs this on the loop's thread
+  virtual Wakeup& wakeup() = 0;  // notify() from any thread …
+  // … runs these on the loop's thread, in the order they were added. Before run() or on its thread.
+  virtual void on_wakeup(std::function<void()> callback) = 0;
 
   virtual int64_t now_ns() const = 0;   // monotonic, read once per turn
   virtual int64_t wall_ms() const = 0;  // read once per turn

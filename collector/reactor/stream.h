@@ -19,7 +19,7 @@
 
 namespace weir::reactor {
 
-// An IPv4 or IPv6 address with port, as accept returned it.
+// An IPv4 or IPv6 address with port, as the accepted socket has it.
 struct PeerAddress {
   sockaddr_storage storage{};
   std::string ip_text() const;  // without port; IPv4-mapped IPv6 as IPv4
@@ -35,7 +35,8 @@ class StreamHandler {
   virtual void on_eof() = 0;                // the peer will send no more (it may still read)
   virtual void on_sent() = 0;               // everything given to send() has left
   virtual void on_error(int os_errno) = 0;  // reset, broken pipe, …; call close()
-  virtual void on_closed() = 0;             // last call; the Stream is gone when it returns
+  // Last call; the Stream is gone when it returns. Also without close(), when the loop stops.
+  virtual void on_closed() = 0;
 };
 
 class Stream {
@@ -45,11 +46,15 @@ class Stream {
   // REQUIRES: no send pending (sending() is false), stream not closing.
   virtual void send(std::string_view bytes) = 0;
   virtual bool sending() const = 0;
-  virtual void pause_receiving() = 0;  // back-pressure: bytes stay in the socket
+  // Back-pressure: no on_data() or on_eof() until resume_receiving(); bytes stay in the socket.
+  // Those already taken from it are kept and delivered, in order, in the turn after resuming. A
+  // reset is still reported.
+  virtual void pause_receiving() = 0;
   virtual void resume_receiving() = 0;
   virtual void shutdown_write() = 0;  // after what was sent: FIN
   virtual void close() = 0;           // idempotent; on_closed() follows in a later turn
-  virtual void reset_on_close() = 0;  // close with RST instead of lingering FIN
+  // Makes the close() to come send RST instead of FIN (a client that stalls, a flood).
+  virtual void reset_on_close() = 0;
   virtual const PeerAddress& peer() const = 0;
 };
 

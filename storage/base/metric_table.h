@@ -22,6 +22,8 @@
   X(kReactorAcceptRearmed, kCounter, "weir_reactor_accept_rearmed_total", 1, "reason", "Multishot accepts that ended and were armed again") \
   X(kReactorStarved, kCounter, "weir_reactor_buffer_starved_total", 1, "", "Receives that found no free buffer and waited") \
   X(kReactorCqOverflow, kCounter, "weir_reactor_cq_overflow_total", 1, "", "Completion queue overflows survived") \
+  X(kReactorStaleCompletions, kCounter, "weir_reactor_stale_completions_total", 1, "", "Completions of an operation nobody waits for any more; always 0 unless there is a bug") \
+  X(kReactorEnterRetries, kCounter, "weir_reactor_enter_retries_total", 1, "", "Interrupted or postponed io_uring_enter calls, tried again in the next turn") \
   X(kReceivedBytes, kCounter, "weir_received_bytes_total", 1, "", "Bytes received from clients")               \
   X(kSentBytes, kCounter, "weir_sent_bytes_total", 1, "", "Bytes sent to clients")                             \
   /* http */                                                                                                    \

@@ -1,6 +1,10 @@
 # Sanitizers apply to the whole program: mixing instrumented and plain objects hides findings.
 if(WEIR_SANITIZE)
   add_compile_options(-fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  # Our libraries are built without RTTI, which the vptr check would need.
+  if(WEIR_SANITIZE MATCHES "undefined")
+    add_compile_options(-fno-sanitize=vptr)
+  endif()
   add_link_options(-fsanitize=${WEIR_SANITIZE})
 endif()
 if(WEIR_TINY_LIMITS)
