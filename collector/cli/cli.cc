@@ -1,0 +1,49 @@
+#include "collector/cli/cli.h"
+
+#include <cstdio>
+
+#include "collector/cli/verbs.h"
+
+namespace weir::cli {
+
+bool print(std::string_view text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
+  return written == text.size() && std::fflush(stdout) == 0;
+}
+
+void complain(std::string_view text) {
+  std::fprintf(stderr, "weir: %.*s\n", static_cast<int>(text.size()), text.data());
+}
+
+void add_json_flag(CLI::App& verb, Context& context) {
+  verb.add_flag("--json", context.json, "Write JSON instead of text");
+}
+
+int run(int argc, char** argv, const Hooks& hooks) {
+  Context context{hooks};
+  CLI::App app("Weir, an edge event collector: every event is durable before it is acknowledged.",
+               "weir");
+  app.require_subcommand(1);
+  app.set_help_all_flag("--help-all", "Help of every verb");
+  app.footer(
+      "Exit codes: 0 done, 1 failed, 2 wrong usage. Every option of the configuration can "
+      "also be an environment variable, WEIR_<SECTION>__<NAME>; `weir config print` lists "
+      "them.");
+  add_serve(app, context);
+  add_check(app, context);
+  add_config(app, context);
+  add_version(app, context);
+  const auto named = [&](const CLI::App* verb) { return verb->get_name() == argv[1]; };
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(named).empty()) {
+    complain(fmt::format("there is no verb \"{}\"; `weir --help` lists them", argv[1]));
+    return kUsage;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  return context.exit_code;
+}
+
+}  // namespace weir::cli

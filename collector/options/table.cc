@@ -1,0 +1,466 @@
+#include "collector/options/table.h"
+
+#include <algorithm>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "collector/options/options.h"
+
+namespace weir::options {
+namespace {
+
+// ---- landing: land<&Options::store, &StoreOptions::max_bytes> assigns by the member's own type.
+
+void assign(bool& to, const Value& value) { to = value.boolean; }
+void assign(std::string& to, const Value& value) { to = value.text; }
+void assign(std::vector<std::string>& to, const Value& value) { to = value.list; }
+void assign(std::vector<std::pair<std::string, std::string>>& to, const Value& value) {
+  to.insert(to.end(), value.map.begin(), value.map.end());
+}
+void assign(std::vector<std::pair<std::string, std::vector<std::string>>>& to, const Value& value) {
+  to = value.list_map;
+}
+template <class T>
+requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) void assign(T& to, const Value& value) {
+  to = static_cast<T>(value.number);  // the row's limits keep it in range
+}
+void assign(log::Level& to, const Value& value) {
+  to = value.text == "debug"   ? log::Level::kDebug
+       : value.text == "warn"  ? log::Level::kWarn
+       : value.text == "error" ? log::Level::kError
+                               : log::Level::kInfo;
+}
+void assign(log::Format& to, const Value& value) {
+  to = value.text == "json" ? log::Format::kJson : log::Format::kLogfmt;
+}
+void assign(forwarder::BodyFormat& to, const Value& value) {
+  to = value.text == "ndjson" ? forwarder::BodyFormat::kNdjson : forwarder::BodyFormat::kJson;
+}
+void assign(forwarder::Compression& to, const Value& value) {
+  to = value.text == "none"   ? forwarder::Compression::kNone
+       : value.text == "zstd" ? forwarder::Compression::kZstd
+                              : forwarder::Compression::kGzip;
+}
+void assign(storage::BacklogPolicy& to, const Value& value) {
+  to = value.text == "drop_oldest" ? storage::BacklogPolicy::kDropOldest
+                                   : storage::BacklogPolicy::kRefuseNew;
+}
+
+template <class T>
+struct OwnerOf;
+template <class Class, class Member>
+struct OwnerOf<Member Class::*> {
+  using type = Class;
+};
+
+template <auto First, auto... Rest>
+void land(void* to, const Value& value) {
+  auto& owner = *static_cast<typename OwnerOf<decltype(First)>::type*>(to);
+  assign(((owner.*First).*....*Rest), value);
+}
+
+void land_authorization(void* to, const Value& value) {
+  if (value.text.empty()) return;
+  static_cast<forwarder::DestinationOptions*>(to)->headers.emplace_back("Authorization",
+                                                                        value.text);
+}
+
+// ---- the table
+
+using event::KeyOptions;
+using forwarder::DestinationOptions;
+using storage::LaneOptions;
+using storage::StoreOptions;
+using L = http::Limits;
+using O = Options;
+using D = DestinationOptions;
+using forwarder::BatchOptions;
+using forwarder::RetryOptions;
+
+constexpr int64_t kKiB = 1024;
+constexpr int64_t kMiB = 1024 * kKiB;
+constexpr int64_t kGiB = 1024 * kMiB;
+constexpr int64_t kTiB = 1024 * kGiB;
+constexpr int64_t kSecond = 1000;
+constexpr int64_t kMinute = 60 * kSecond;
+constexpr int64_t kHour = 60 * kMinute;
+constexpr int64_t kDay = 24 * kHour;
+constexpr int64_t kYear = 366 * kDay;
+
+constexpr SectionInfo kSections[] = {
+    {"server", false, "Where Weir listens and how it uses the machine."},
+    {"reactor", false, "The event loops, one per shard."},
+    {"limits", false,
+     "What a client may ask for. Past a limit it gets the status named here; each hit is counted "
+     "in weir_http_limit_hits_total or weir_events_total."},
+    {"store", false, "The log on disk. docs/sizing.md has the arithmetic."},
+    {"dedupe", false, "How long a repeated idempotency key is recognised."},
+    {"forwarder", false, "Sending to all destinations."},
+    {"stats", false, "Counts of pending, sent and failed events."},
+    {"log", false, "Weir's own log, on standard error."},
+    {"keys", true,
+     "Write keys: who may send, and what their events must carry. Without any key, clients on "
+     "loopback need none (open mode)."},
+    {"destinations", true,
+     "Where events are sent to. Each has its own position, retries and limits."},
+    {"consumers", true, "Declared pull consumers: each holds the events it has not acknowledged."},
+    {"tokens", true,
+     "Bearer tokens of the admin listener. Without any token it is open, on loopback only."},
+};
+
+// clang-format off
+constexpr OptionRow kTable[] = {
+    // ---- server
+    {"server", "listen", Type::kText, "127.0.0.1:8080", "", 0, kNoMax, "", 0,
+     "Address and port of the ingest listener. In open mode ([[keys]] empty) it serves loopback clients only.",
+     land<&O::server, &ServerOptions::listen>},
+    {"server", "admin", Type::kText, "127.0.0.1:9090", "", 0, kNoMax, "", 0,
+     "Address and port of the admin listener. One that is not on loopback needs [[tokens]].",
+     land<&O::server, &ServerOptions::admin>},
+    {"server", "node", Type::kText, "", "", 0, kNoMax, "", 0,
+     "The name of this node in batches, answers and logs. Empty: the host name.",
+     land<&O::server, &ServerOptions::node>},
+    {"server", "shards", Type::kInteger, "0", "", 0, 256, "", 0,
+     "Reactors, each with its own thread. 0: one per core.",
+     land<&O::server, &ServerOptions::shards>},
+    {"server", "pin", Type::kBool, "true", "", 0, kNoMax, "", 0,
+     "Pin each reactor to a core of its own, as long as there are enough cores.",
+     land<&O::server, &ServerOptions::pin>},
+    {"server", "drain_seconds", Type::kSeconds, "10", "2", 0, kHour, "", 0,
+     "On SIGTERM: how long requests in flight may finish, and then how long destinations may be flushed.",
+     land<&O::server, &ServerOptions::drain_ms>},
+    {"server", "max_connections", Type::kInteger, "20000", "64", 1, 1'000'000, "", 0,
+     "Open client connections per shard; past it a connection is closed at accept.",
+     land<&O::server, &ServerOptions::max_connections>},
+    {"server", "admin_max_connections", Type::kInteger, "256", "16", 1, 100'000, "", 0,
+     "The same for the admin listener.",
+     land<&O::server, &ServerOptions::admin_max_connections>},
+    {"server", "trusted_proxies", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Address ranges (CIDR) whose Forwarded and X-Forwarded-For headers name the client. From anybody else these headers are ignored and counted.",
+     land<&O::server, &ServerOptions::proxy, &http::ProxyOptions::trusted>},
+    {"server", "proxy_protocol", Type::kBool, "false", "", 0, kNoMax, "", 0,
+     "Connections from trusted proxies begin with a PROXY protocol header (v1 or v2).",
+     land<&O::server, &ServerOptions::proxy, &http::ProxyOptions::proxy_protocol>},
+
+    // ---- reactor
+    {"reactor", "slice_us", Type::kInteger, "500", "20", 1, 1'000'000, "", 0,
+     "Microseconds one connection may hold its reactor for parsing in one turn; a larger batch goes on in later turns.",
+     land<&O::reactor, &ReactorOptions::slice_us>},
+    {"reactor", "ring_entries", Type::kInteger, "4096", "64", 8, 32'768, "", 0,
+     "Submission queue of each io_uring. A smaller one is tried when locked memory is short.",
+     land<&O::reactor, &ReactorOptions::ring_entries>},
+    {"reactor", "receive_buffers", Type::kInteger, "1024", "16", 8, 32'768, "", 0,
+     "Receive buffers per reactor; a power of two.",
+     land<&O::reactor, &ReactorOptions::receive_buffers>},
+    {"reactor", "receive_buffer_bytes", Type::kSize, "4KiB", "512B", 256, kMiB, "", 0,
+     "Size of one receive buffer.",
+     land<&O::reactor, &ReactorOptions::receive_buffer_bytes>},
+
+    // ---- limits
+    {"limits", "request_line_bytes", Type::kSize, "16KiB", "1KiB", 64, kMiB, "", 0, "Request line; 414.",
+     land<&O::limits, &L::request_line_bytes>},
+    {"limits", "header_bytes", Type::kSize, "32KiB", "2KiB", 256, kMiB, "", 0, "All request headers together; 431.",
+     land<&O::limits, &L::header_bytes>},
+    {"limits", "header_count", Type::kInteger, "100", "32", 1, 10'000, "", 0, "Request headers; 431.",
+     land<&O::limits, &L::header_count>},
+    {"limits", "body_bytes", Type::kSize, "4MiB", "64KiB", 1, kGiB, "", 0, "Request body as sent; 413.",
+     land<&O::limits, &L::body_bytes>},
+    {"limits", "decoded_body_bytes", Type::kSize, "16MiB", "256KiB", 1, kGiB, "", 0, "Request body after decompression; 413.",
+     land<&O::limits, &L::decoded_body_bytes>},
+    {"limits", "expansion_ratio", Type::kInteger, "200", "", 1, 100'000, "", 0,
+     "Decompressed size divided by the size sent, checked past 64 KiB; 413.",
+     land<&O::limits, &L::expansion_ratio>},
+    {"limits", "body_memory_bytes", Type::kSize, "256MiB", "1MiB", 64 * kKiB, kTiB, "", 0,
+     "Memory of all request bodies of the process, held until their outcome; 503 past it.",
+     land<&O::limits, &L::body_memory_bytes>},
+    {"limits", "event_bytes", Type::kSize, "1MiB", "16KiB", 64, 64 * kMiB, "", 0,
+     "One event; larger ones are rejected as event_too_large. At most a quarter of store.segment_bytes.",
+     land<&O::events, &EventLimits::event_bytes>},
+    {"limits", "event_depth", Type::kInteger, "64", "16", 2, 1'000, "", 0,
+     "Nesting of one event; deeper ones are rejected.",
+     land<&O::events, &EventLimits::event_depth>},
+    {"limits", "request_events", Type::kInteger, "50000", "500", 1, 10'000'000, "", 0,
+     "Events in one request; 413.",
+     land<&O::events, &EventLimits::request_events>},
+    {"limits", "first_byte_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0,
+     "From accept to the first byte; then the connection is closed.",
+     land<&O::limits, &L::first_byte_ms>},
+    {"limits", "head_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0,
+     "From a request's first byte to the end of its headers; 408.",
+     land<&O::limits, &L::head_ms>},
+    {"limits", "body_gap_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0, "Between two bytes of a body; 408.",
+     land<&O::limits, &L::body_gap_ms>},
+    {"limits", "body_timeout", Type::kDuration, "60s", "5s", 10, kDay, "", 0, "A whole body; 408.",
+     land<&O::limits, &L::body_ms>},
+    {"limits", "idle_timeout", Type::kDuration, "75s", "5s", 10, kDay, "", 0,
+     "Between requests of one connection; then it is closed.",
+     land<&O::limits, &L::idle_ms>},
+    {"limits", "send_stall_timeout", Type::kDuration, "30s", "3s", 10, kDay, "", 0,
+     "A client that reads nothing of its answer for so long is disconnected.",
+     land<&O::limits, &L::send_stall_ms>},
+    {"limits", "pipelined_requests", Type::kInteger, "64", "4", 1, 10'000, "", 0,
+     "Unanswered requests of one connection; then Weir reads on when some are answered.",
+     land<&O::limits, &L::pipelined_requests>},
+    {"limits", "requests_per_connection", Type::kInteger, "0", "", 0, 1'000'000'000, "", 0,
+     "Requests after which a connection is closed. 0: no limit.",
+     land<&O::limits, &L::requests_per_connection>},
+
+    // ---- store
+    {"store", "directory", Type::kText, "./weir-data", "", 0, kNoMax, "", 0,
+     "The data directory. One process at a time.",
+     land<&O::store, &StoreOptions::directory>},
+    {"store", "shards", Type::kInteger, "1", "", 1, storage::kMaxShards, "", 0,
+     "Store writers. Fixed when the directory is created; one is best unless a single core cannot commit everything.",
+     land<&O::store, &StoreOptions::shards>},
+    {"store", "segment_bytes", Type::kSize, "256MiB", "1MiB", 512 * kKiB, kTiB, "", 0,
+     "Size of one segment file.",
+     land<&O::store, &StoreOptions::segment_bytes>},
+    {"store", "segment_age", Type::kDuration, "1h", "5s", 100, kYear, "", 0,
+     "A segment with events is closed at this age and a new one begun.",
+     land<&O::store, &StoreOptions::segment_age_ms>},
+    {"store", "max_bytes", Type::kSize, "0", "", 16 * kMiB, INT64_MAX, "", kZero,
+     "Upper limit of the log; then events that everybody has finished go first, and after those new ones are refused with 503. 0: 80 % of the file system.",
+     land<&O::store, &StoreOptions::max_bytes>},
+    {"store", "reserve_bytes", Type::kSize, "64MiB", "4MiB", 0, kTiB, "", 0,
+     "New events are refused with 503 while the file system has less than this free.",
+     land<&O::store, &StoreOptions::reserve_bytes>},
+    {"store", "retention", Type::kDuration, "7d", "", 0, 100 * kYear, "", 0,
+     "How long events are kept after everybody has finished them.",
+     land<&O::store, &StoreOptions::retention_ms>},
+    {"store", "commit_max_events", Type::kInteger, "16384", "8", 1, 1'000'000, "", 0,
+     "Events of one group commit at most.",
+     land<&O::store, &StoreOptions::commit_max_events>},
+    {"store", "commit_max_bytes", Type::kSize, "8MiB", "32KiB", 4 * kKiB, kGiB, "", 0,
+     "Bytes of events of one group commit at most.",
+     land<&O::store, &StoreOptions::commit_max_bytes>},
+    {"store", "commit_deadline", Type::kDuration, "10s", "2s", 100, kHour, "", 0,
+     "A sync that takes longer is answered 503 outcome_unknown, and new events are refused meanwhile.",
+     land<&O::store, &StoreOptions::commit_deadline_ms>},
+    {"store", "append_queue_bytes", Type::kSize, "256MiB", "1MiB", 64 * kKiB, kTiB, "", 0,
+     "Events waiting for their commit; 503 past it.",
+     land<&O::store, &StoreOptions::append_queue_bytes>},
+    {"store", "state_bytes", Type::kSize, "64MiB", "4MiB", kMiB, 64 * kGiB, "", 0,
+     "Size of the state file (positions, leases), filled with zeros when it is created so that it works on a full disk.",
+     land<&O::store, &StoreOptions::state_bytes>},
+    {"store", "dead_letter_max", Type::kInteger, "1000000", "50", 1, 1'000'000'000, "", 0,
+     "Failed events kept. Past it a destination stops instead of losing events.",
+     land<&O::store, &StoreOptions::dead_letter_max>},
+
+    // ---- dedupe
+    {"dedupe", "window", Type::kDuration, "24h", "", 0, kYear, "", 0,
+     "How long an idempotency key is remembered, unless max_entries ends it earlier.",
+     land<&O::store, &StoreOptions::dedupe_window_ms>},
+    {"dedupe", "max_entries", Type::kInteger, "20000000", "2000", 0, 4'000'000'000, "", 0,
+     "Idempotency keys remembered, at most 24 bytes of memory each. 20 million are 24 h at 231 new events a second.",
+     land<&O::store, &StoreOptions::dedupe_max_entries>},
+
+    // ---- stats
+    {"stats", "cache_ttl", Type::kDuration, "1h", "2s", 0, kDay, "", kReloadable,
+     "Age up to which exact counts are answered from the cache. An admin can force fresh ones; live counters are never cached.",
+     land<&O::stats_cache_ttl_ms>},
+
+    // ---- log
+    {"log", "level", Type::kChoice, "info", "", 0, kNoMax, "debug|info|warn|error", kReloadable,
+     "The least important lines to write.", land<&O::log, &log::Options::level>},
+    {"log", "format", Type::kChoice, "logfmt", "", 0, kNoMax, "logfmt|json", kReloadable,
+     "One line per message, as key=value or as JSON.", land<&O::log, &log::Options::format>},
+
+    // ---- keys
+    {"keys", "key", Type::kText, "", "", 0, kNoMax, "", kRequired | kSecret | kReloadable,
+     "The text clients send.", land<&KeyOptions::key>},
+    {"keys", "tenant", Type::kText, "default", "", 0, kNoMax, "", kReloadable,
+     "The tenant its events belong to.", land<&KeyOptions::tenant>},
+    {"keys", "shop", Type::kText, "", "", 0, kNoMax, "", kReloadable,
+     "The shop of events that name none.", land<&KeyOptions::shop>},
+    {"keys", "origins", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Web origins that may use it, for example \"https://shop.example\". Empty: any.", land<&KeyOptions::origins>},
+    {"keys", "require", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Fields an event must carry and that must be valid, for example campaign_id.", land<&KeyOptions::require>},
+    {"keys", "patterns", Type::kMap, "", "", 0, kNoMax, "", kReloadable,
+     "Regular expression (ECMAScript) a field must match as a whole. Without one: [A-Za-z0-9_.:-]{1,128}.", land<&KeyOptions::patterns>},
+    {"keys", "allow", Type::kListMap, "", "", 0, kNoMax, "", kReloadable,
+     "Values a field may have.", land<&KeyOptions::allow>},
+    {"keys", "ack", Type::kList, "committed", "", 0, kNoMax, "", kReloadable,
+     "Levels a client may ask for: committed, received.", land<&KeyOptions::ack>},
+    {"keys", "priority", Type::kChoice, "normal", "", 0, kNoMax, "high|normal|low", kReloadable,
+     "Priority of events that name none.", land<&KeyOptions::priority>},
+    {"keys", "site_ids", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Vendors' ids of clients that send no key (aid, d, website, idsite, measurement_id).", land<&KeyOptions::site_ids>},
+    {"keys", "sandbox", Type::kBool, "false", "", 0, kNoMax, "", kReloadable,
+     "Its events are stored and shown, never forwarded.", land<&KeyOptions::sandbox>},
+    {"keys", "content_hash", Type::kChoice, "off", "", 0, kNoMax, "off|raw", kReloadable,
+     "How to recognise repeated events without an id: not at all, or by their bytes.", land<&KeyOptions::content_hash>},
+
+    // ---- destinations
+    {"destinations", "name", Type::kText, "", "", 0, kNoMax, "", kRequired,
+     "Its name in metrics, logs and commands; its position is kept under it.", land<&D::name>},
+    {"destinations", "type", Type::kChoice, "http", "", 0, kNoMax, "http", 0,
+     "The kind of receiver.", land<&D::type>},
+    {"destinations", "url", Type::kText, "", "", 0, kNoMax, "", kRequired,
+     "Where batches are posted to.", land<&D::url>},
+    {"destinations", "format", Type::kChoice, "json", "", 0, kNoMax, "json|ndjson", 0,
+     "Body: one JSON object, or one event a line.", land<&D::format>},
+    {"destinations", "compression", Type::kChoice, "gzip", "", 0, kNoMax, "none|gzip|zstd", 0,
+     "Content-Encoding of the body.", land<&D::compression>},
+    {"destinations", "concurrency", Type::kInteger, "4", "2", 1, 64, "", 0,
+     "Batches in flight at once.", land<&D::concurrency>},
+    {"destinations", "connect_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0,
+     "Time to connect.", land<&D::connect_timeout_ms>},
+    {"destinations", "request_timeout", Type::kDuration, "60s", "5s", 10, kDay, "", 0,
+     "Time of one request as a whole.", land<&D::request_timeout_ms>},
+    {"destinations", "authorization", Type::kText, "", "", 0, kNoMax, "", kSecret,
+     "Value of the Authorization header.", land_authorization},
+    {"destinations", "headers", Type::kMap, "", "", 0, kNoMax, "", kSecret,
+     "Further request headers.", land<&D::headers>},
+    {"destinations", "hmac_key", Type::kText, "", "", 0, kNoMax, "", kSecret,
+     "Key of the Weir-Signature header. Empty: none is sent.", land<&D::hmac_key>},
+    {"destinations", "batch.max_events", Type::kInteger, "1000", "10", 1, 1'000'000, "", 0,
+     "Events of one batch at most.", land<&D::batch, &BatchOptions::max_events>},
+    {"destinations", "batch.max_bytes", Type::kSize, "4MiB", "32KiB", kKiB, kGiB, "", 0,
+     "Event bytes of one batch at most, before encoding.", land<&D::batch, &BatchOptions::max_bytes>},
+    {"destinations", "batch.linger", Type::kDuration, "200ms", "20ms", 0, kHour, "", 0,
+     "A batch that is not full leaves after this long.", land<&D::batch, &BatchOptions::linger_ms>},
+    {"destinations", "retry.base", Type::kDuration, "500ms", "20ms", 1, kHour, "", 0,
+     "Upper bound of the first pause; each further one doubles it. The pause is drawn between 0 and the bound.", land<&D::retry, &RetryOptions::base_ms>},
+    {"destinations", "retry.cap", Type::kDuration, "5m", "1s", 1, kDay, "", 0,
+     "Upper bound of any pause.", land<&D::retry, &RetryOptions::cap_ms>},
+    {"destinations", "retry.window", Type::kDuration, "72h", "", kSecond, kYear, "", 0,
+     "How long a batch is retried before its events count as failed.", land<&D::retry, &RetryOptions::window_ms>},
+    {"destinations", "retry.max_attempts", Type::kInteger, "0", "", 0, 1'000'000, "", 0,
+     "Attempts before its events count as failed. 0: only the window counts.", land<&D::retry, &RetryOptions::max_attempts>},
+    {"destinations", "filter.tenants", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Send only events of these tenants. Empty: all.", land<&D::filter_tenants>},
+    {"destinations", "filter.names", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Send only events of these names. Empty: all.", land<&D::filter_names>},
+    {"destinations", "filter.sources", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Send only events that came over these protocols. Empty: all.", land<&D::filter_sources>},
+    {"destinations", "tls.ca_file", Type::kText, "", "", 0, kNoMax, "", 0,
+     "Certificates to trust (PEM). Empty: the system's.", land<&D::ca_file>},
+    {"destinations", "tls.cert_file", Type::kText, "", "", 0, kNoMax, "", 0,
+     "Client certificate (PEM).", land<&D::cert_file>},
+    {"destinations", "tls.key_file", Type::kText, "", "", 0, kNoMax, "", 0,
+     "Key of the client certificate (PEM).", land<&D::key_file>},
+    {"destinations", "tls.verify", Type::kBool, "true", "", 0, kNoMax, "", 0,
+     "Check the receiver's certificate and name.", land<&D::verify_tls>},
+    {"destinations", "max_backlog_bytes", Type::kSize, "0", "", 0, kNoMax, "", 0,
+     "Bytes of events that may wait for it. 0: only store.max_bytes counts.", land<&D::max_backlog_bytes>},
+    {"destinations", "max_backlog_age", Type::kDuration, "0s", "", 0, 100 * kYear, "", 0,
+     "How long events may wait for it. 0: no limit.", land<&D::max_backlog_age_ms>},
+    {"destinations", "backlog_policy", Type::kChoice, "refuse_new", "", 0, kNoMax, "refuse_new|drop_oldest", 0,
+     "At that limit: refuse new events with 503, or give up the oldest for this destination, counted as expired.", land<&D::backlog_policy>},
+
+    // ---- consumers
+    {"consumers", "name", Type::kText, "", "", 0, kNoMax, "", kRequired,
+     "Its name in requests; its position is kept under it.", land<&LaneOptions::name>},
+    {"consumers", "from", Type::kChoice, "earliest", "", 0, kNoMax, "earliest|latest", 0,
+     "Where a new consumer starts.",
+     [](void* to, const Value& value) { static_cast<LaneOptions*>(to)->from_latest = value.text == "latest"; }},
+    {"consumers", "max_backlog_bytes", Type::kSize, "0", "", 0, kNoMax, "", 0,
+     "Bytes of events that may wait for it. 0: only store.max_bytes counts.", land<&LaneOptions::max_backlog_bytes>},
+    {"consumers", "max_backlog_age", Type::kDuration, "0s", "", 0, 100 * kYear, "", 0,
+     "How long events may wait for it. 0: no limit.", land<&LaneOptions::max_backlog_age_ms>},
+    {"consumers", "backlog_policy", Type::kChoice, "refuse_new", "", 0, kNoMax, "refuse_new|drop_oldest", 0,
+     "At that limit: refuse new events with 503, or give up the oldest for this consumer, counted as expired.", land<&LaneOptions::policy>},
+
+    // ---- tokens
+    {"tokens", "name", Type::kText, "", "", 0, kNoMax, "", kRequired | kReloadable,
+     "Who holds it, for the log.", land<&TokenOptions::name>},
+    {"tokens", "hash", Type::kText, "", "", 0, kNoMax, "", kRequired | kSecret | kReloadable,
+     "SHA-256 of the token, 64 hex digits: printf %s TOKEN | sha256sum.", land<&TokenOptions::hash>},
+    {"tokens", "role", Type::kChoice, "admin", "", 0, kNoMax, "admin|agency|location|puller|metrics", kReloadable,
+     "What it may do: admin everything, metrics only /metrics.", land<&TokenOptions::role>},
+    {"tokens", "tenants", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Tenants it may see. Empty: all.", land<&TokenOptions::tenants>},
+    {"tokens", "locations", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Locations it may see. Empty: all.", land<&TokenOptions::locations>},
+    {"tokens", "consumers", Type::kList, "", "", 0, kNoMax, "", kReloadable,
+     "Consumers a puller may use. Empty: all.", land<&TokenOptions::consumers>},
+};
+// clang-format on
+
+// Levenshtein distance, for short names.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+template <class Rows, class Name>
+std::string_view nearest(const Rows& rows, std::string_view wanted, Name name_of) {
+  if (wanted.size() > 64) return {};
+  std::string_view best;
+  size_t best_distance = std::max<size_t>(2, wanted.size() / 3) + 1;
+  for (const auto& row : rows) {
+    const std::string_view name = name_of(row);
+    if (name.empty()) continue;
+    size_t distance = edit_distance(wanted, name);
+    // "max" for "max_bytes", "bytes" for "max_bytes": half of a name is a near miss as well.
+    if (wanted.size() >= 3 && (name.starts_with(wanted) || name.ends_with(wanted)))
+      distance = std::min<size_t>(distance, 2);
+    if (distance < best_distance) {
+      best = name;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::string_view OptionRow::effective_default() const {
+#if defined(WEIR_TINY_LIMITS)
+  if (!tiny_text.empty()) return tiny_text;
+#endif
+  return default_text;
+}
+
+std::span<const SectionInfo> sections() { return kSections; }
+std::span<const OptionRow> option_table() { return kTable; }
+
+const SectionInfo* find_section(std::string_view name) {
+  for (const SectionInfo& section : kSections)
+    if (section.name == name) return &section;
+  return nullptr;
+}
+
+const OptionRow* find_option(std::string_view section, std::string_view name) {
+  for (const OptionRow& row : kTable)
+    if (row.section == section && row.name == name) return &row;
+  return nullptr;
+}
+
+bool is_option_group(std::string_view section, std::string_view name) {
+  for (const OptionRow& row : kTable)
+    if (row.section == section && row.name.size() > name.size() && row.name.starts_with(name) &&
+        row.name[name.size()] == '.')
+      return true;
+  return false;
+}
+
+std::string_view nearest_section(std::string_view name) {
+  return nearest(kSections, name, [](const SectionInfo& section) { return section.name; });
+}
+
+std::string_view nearest_option(std::string_view section, std::string_view name) {
+  return nearest(kTable, name, [&](const OptionRow& row) {
+    return row.section == section ? row.name : std::string_view();
+  });
+}
+
+std::string_view section_with_option(std::string_view name) {
+  for (const OptionRow& row : kTable)
+    if (row.name == name) return row.section;
+  return {};
+}
+
+}  // namespace weir::options
