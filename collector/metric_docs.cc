@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view kHead = R"(# Metrics
 
 This page is generated from the table of metrics (storage/base/metric_table.h) by
-`weir config docs --metrics`; do not edit it.
+`weir config metrics --markdown`; do not edit it.
 
 `GET /metrics` on the admin listener answers in the Prometheus text format 0.0.4. Counters count
 since the process started. Histograms have buckets at powers of two of their small unit
@@ -44,6 +44,16 @@ std::string metric_docs() {
     }
     out += fmt::format("| `{}` | {} | {} | {} |\n", info.name, type_name(info.type), labels,
                        info.help);
+  }
+  return out;
+}
+
+std::string metric_list() {
+  std::string out;
+  for (const MetricInfo& info : metric_table()) {
+    std::string name(info.name);
+    if (!info.labels.empty()) name += fmt::format("{{{}}}", info.labels);
+    out += fmt::format("{:<10}{:<60} {}\n", type_name(info.type), name, info.help);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// weir config print|docs: the effective options, and the generated documentation.
+// weir config print|metrics: the effective options, what is exported, and both as documentation.
+// Thread: the main thread.
 #include "collector/cli/verbs.h"
 #include "collector/metric_docs.h"
 #include "collector/options/print.h"
@@ -15,8 +16,14 @@ void add_config(CLI::App& app, Context& context) {
       "print", "Every option with its meaning, unit, default and effective value, as TOML");
   flags->add_to(*show);
   show->add_flag("--show-secrets", *show_secrets, "Print secrets instead of leaving them out");
+  auto markdown = std::make_shared<bool>(false);
+  show->add_flag("--markdown", *markdown, "docs/configuration.md: the table, not the values");
   add_json_flag(*show, context);
-  show->callback([flags, show_secrets, &context] {
+  show->callback([flags, show_secrets, markdown, &context] {
+    if (*markdown) {
+      print(options::configuration_docs());
+      return;
+    }
     options::Sources sources;
     options::LoadResult result;
     if (!flags->to_sources(&sources)) {
@@ -29,11 +36,11 @@ void add_config(CLI::App& app, Context& context) {
     }
   });
 
-  auto metrics = std::make_shared<bool>(false);
-  CLI::App* docs =
-      verb->add_subcommand("docs", "docs/configuration.md as it follows from the table of options");
-  docs->add_flag("--metrics", *metrics, "docs/metrics.md, from the table of metrics");
-  docs->callback([metrics] { print(*metrics ? metric_docs() : options::configuration_docs()); });
+  CLI::App* metrics = verb->add_subcommand("metrics", "Every metric with its type and meaning");
+  auto metrics_markdown = std::make_shared<bool>(false);
+  metrics->add_flag("--markdown", *metrics_markdown, "docs/metrics.md");
+  metrics->callback(
+      [metrics_markdown] { print(*metrics_markdown ? metric_docs() : metric_list()); });
 }
 
 }  // namespace weir::cli

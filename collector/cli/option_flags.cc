@@ -1,3 +1,4 @@
+// The flags that set options, shared by serve, check and config print. Thread: the main thread.
 #include "collector/cli/verbs.h"
 
 namespace weir::cli {

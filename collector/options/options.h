@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "collector/event/key_table.h"
+#include "collector/event/limits.h"
 #include "collector/http/server.h"
 #include "collector/options/value.h"
 #include "forwarder/forwarder.h"
@@ -46,12 +47,6 @@ struct ReactorOptions {
   unsigned ring_entries = 0;
   unsigned receive_buffers = 0;
   unsigned receive_buffer_bytes = 0;
-};
-
-struct EventLimits {
-  uint64_t event_bytes = 0;
-  unsigned event_depth = 0;
-  unsigned request_events = 0;
 };
 
 // A bearer token of the admin listener. Only its SHA-256 is configured.
@@ -91,7 +86,7 @@ struct Options {
   ServerOptions server;
   ReactorOptions reactor;
   http::Limits limits;
-  EventLimits events;
+  event::Limits events;
   storage::StoreOptions store;  // lanes: from destinations and consumers
   forwarder::ForwarderOptions forwarder;
   int64_t stats_cache_ttl_ms = 0;

@@ -135,7 +135,7 @@ std::string environment_name(const OptionRow& row, bool array) {
 constexpr std::string_view kDocsHead = R"(# Configuration
 
 This page is generated from the table of options (collector/options/table.cc) by
-`weir config docs`; do not edit it.
+`weir config print --markdown`; do not edit it.
 
 An option can be set, the later winning, in
 

@@ -73,6 +73,7 @@ using forwarder::DestinationOptions;
 using storage::LaneOptions;
 using storage::StoreOptions;
 using L = http::Limits;
+using E = event::Limits;
 using O = Options;
 using D = DestinationOptions;
 using forwarder::BatchOptions;
@@ -174,15 +175,21 @@ constexpr OptionRow kTable[] = {
     {"limits", "body_memory_bytes", Type::kSize, "256MiB", "1MiB", 64 * kKiB, kTiB, "", 0,
      "Memory of all request bodies of the process, held until their outcome; 503 past it.",
      land<&O::limits, &L::body_memory_bytes>},
-    {"limits", "event_bytes", Type::kSize, "1MiB", "16KiB", 64, 64 * kMiB, "", 0,
+    {"limits", "event_bytes", Type::kSize, "1MiB", "8KiB", 64, 64 * kMiB, "", 0,
      "One event; larger ones are rejected as event_too_large. At most a quarter of store.segment_bytes.",
-     land<&O::events, &EventLimits::event_bytes>},
-    {"limits", "event_depth", Type::kInteger, "64", "16", 2, 1'000, "", 0,
+     land<&O::events, &E::event_bytes>},
+    {"limits", "event_depth", Type::kInteger, "128", "16", 2, event::kMaxDepth, "", 0,
      "Nesting of one event; deeper ones are rejected.",
-     land<&O::events, &EventLimits::event_depth>},
-    {"limits", "request_events", Type::kInteger, "50000", "500", 1, 10'000'000, "", 0,
+     land<&O::events, &E::depth>},
+    {"limits", "request_events", Type::kInteger, "20000", "300", 1, 10'000'000, "", 0,
      "Events in one request; 413.",
-     land<&O::events, &EventLimits::request_events>},
+     land<&O::events, &E::events>},
+    {"limits", "envelope_bytes", Type::kSize, "16KiB", "512B", 64, kMiB, "", 0,
+     "Batch-level fields (context, sentAt, …), which are stored with each event of the batch.",
+     land<&O::events, &E::envelope_bytes>},
+    {"limits", "encoded_bytes", Type::kSize, "32MiB", "256KiB", 4 * kKiB, kGiB, "", 0,
+     "What is stored of one request beside the clients' own bytes; 413.",
+     land<&O::events, &E::encoded_bytes>},
     {"limits", "first_byte_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0,
      "From accept to the first byte; then the connection is closed.",
      land<&O::limits, &L::first_byte_ms>},
@@ -269,6 +276,8 @@ constexpr OptionRow kTable[] = {
     // ---- keys
     {"keys", "key", Type::kText, "", "", 0, kNoMax, "", kRequired | kSecret | kReloadable,
      "The text clients send.", land<&KeyOptions::key>},
+    {"keys", "name", Type::kText, "", "", 0, kNoMax, "", kReloadable,
+     "What events and metrics show instead of the key. Empty: nothing.", land<&KeyOptions::name>},
     {"keys", "tenant", Type::kText, "default", "", 0, kNoMax, "", kReloadable,
      "The tenant its events belong to.", land<&KeyOptions::tenant>},
     {"keys", "shop", Type::kText, "", "", 0, kNoMax, "", kReloadable,
@@ -289,6 +298,8 @@ constexpr OptionRow kTable[] = {
      "Vendors' ids of clients that send no key (aid, d, website, idsite, measurement_id).", land<&KeyOptions::site_ids>},
     {"keys", "sandbox", Type::kBool, "false", "", 0, kNoMax, "", kReloadable,
      "Its events are stored and shown, never forwarded.", land<&KeyOptions::sandbox>},
+    {"keys", "keep_ip", Type::kBool, "false", "", 0, kNoMax, "", kReloadable,
+     "Store the client's address with its events.", land<&KeyOptions::keep_ip>},
     {"keys", "content_hash", Type::kChoice, "off", "", 0, kNoMax, "off|raw", kReloadable,
      "How to recognise repeated events without an id: not at all, or by their bytes.", land<&KeyOptions::content_hash>},
 

@@ -19,12 +19,12 @@ std::string read_source_file(const std::string& path) {
 
 TEST(Docs, ConfigurationPageIsCurrent) {
   EXPECT_EQ(read_source_file("docs/configuration.md"), options::configuration_docs())
-      << "run: build/dev/weir config docs > docs/configuration.md";
+      << "run: build/dev/weir config print --markdown > docs/configuration.md";
 }
 
 TEST(Docs, MetricsPageIsCurrent) {
   EXPECT_EQ(read_source_file("docs/metrics.md"), metric_docs())
-      << "run: build/dev/weir config docs --metrics > docs/metrics.md";
+      << "run: build/dev/weir config metrics --markdown > docs/metrics.md";
 }
 
 }  // namespace

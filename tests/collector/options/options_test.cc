@@ -53,6 +53,16 @@ TEST_F(OptionsTest, DefaultsAloneAreValidAndOpen) {
   EXPECT_TRUE(result.options.forwarder.destinations.empty());
 }
 
+TEST_F(OptionsTest, TheTableAgreesWithTheEventLimits) {
+  const event::Limits expected;
+  const event::Limits loaded = load_options({}).options.events;
+  EXPECT_EQ(loaded.event_bytes, expected.event_bytes);
+  EXPECT_EQ(loaded.events, expected.events);
+  EXPECT_EQ(loaded.envelope_bytes, expected.envelope_bytes);
+  EXPECT_EQ(loaded.encoded_bytes, expected.encoded_bytes);
+  EXPECT_EQ(loaded.depth, expected.depth);
+}
+
 #if !defined(WEIR_TINY_LIMITS)
 // The structs have defaults of their own, for tests of the components; the two must agree.
 TEST_F(OptionsTest, TheTableAgreesWithTheComponentsOwnDefaults) {
