@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kColors[] = {"#2563eb", "#dc2626", "#059669",
                                    "#d97706", "#7c3aed", "#0891b2"};
-constexpr double kWidth = 860, kHeight = 300, kLeft = 70, kBottom = 40, kTop = 14, kRight = 14;
+constexpr double kWidth = 860, kHeight = 300, kLeft = 70, kBottom = 40, kTop = 26, kRight = 30;
 
 constexpr std::string_view kStyle = R"(<!doctype html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1"><title>weir-bench report</title><style>
