@@ -77,7 +77,8 @@ enum class Field : uint8_t {
   X(kPage, "page", Field::kNone)                           \
   X(kGroupId, "groupId", Field::kNone)                     \
   X(kPreviousId, "previousId", Field::kNone)               \
-  X(kOriginalTimestamp, "originalTimestamp", Field::kNone)
+  X(kOriginalTimestamp, "originalTimestamp", Field::kNone) \
+  X(kEvents, "events", Field::kNone)
 // clang-format on
 
 enum class Word : uint8_t {

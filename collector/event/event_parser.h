@@ -1,0 +1,91 @@
+// Checks one event completely and finds the members Weir knows, in one pass. simdjson finds the
+// structure (structure.h); the walk over it checks every token, whether somebody wants it or not,
+// so what is kept as `raw` is valid JSON as a whole.
+// Path: hot (once per event).  Thread: one owner (one parser per reactor).
+//
+// Accepted although some parsers refuse it: numbers of any size and precision, lone surrogate
+// escapes, \u0000, repeated member names (the last one counts, as in JSON.parse).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "collector/event/arena.h"
+#include "collector/event/json_text.h"
+#include "collector/event/limits.h"
+#include "collector/event/structure.h"
+#include "collector/event/words.h"
+
+namespace weir::event {
+
+enum class ValueType : uint8_t { kString, kNumber, kTrue, kFalse, kNull, kObject, kArray };
+
+// A value inside the parsed text.
+struct Token {
+  uint32_t begin = 0;  // of a string: behind its quote
+  uint32_t end = 0;    // of a string: at its quote
+  ValueType type = ValueType::kNull;
+};
+
+// The objects in which members are looked at.
+enum class Scope : uint8_t {
+  kTop,         // the event itself
+  kProperties,  // its properties (or data)
+  kContext,     // its context
+  kCampaign,    // context.campaign
+  kPage,        // context.page
+  kOther,
+};
+constexpr size_t kScopes = static_cast<size_t>(Scope::kOther);
+
+class EventParser {
+ public:
+  explicit EventParser(unsigned max_depth = kMaxDepth);
+
+  // Checks that text is one JSON object, surrounding white space allowed. Afterwards the
+  // accessors below describe it, until the next call. LIFETIME: text stays alive as long.
+  bool parse_object(std::string_view text);
+  // Checks that text is one JSON value of any type.
+  bool check_value(std::string_view text);
+  // Where and why the last call said no.
+  SyntaxError error() const;
+
+  std::string_view text() const { return text_; }
+  // The words present in a scope, as word_bit()s.
+  uint64_t present(Scope scope) const { return scopes_[index(scope)].present; }
+  bool has(Scope scope, Word word) const { return present(scope) & word_bit(word); }
+  // REQUIRES: has(scope, word).
+  const Token& token(Scope scope, Word word) const {
+    return scopes_[index(scope)].tokens[static_cast<size_t>(word)];
+  }
+  // The preferred one of several words, null when none is present.
+  const Token* first(Scope scope, uint64_t words) const;
+  // A member by any name, the last one if repeated; null when absent.
+  const Token* find(Scope scope, std::string_view name, Token* storage) const;
+
+  std::string_view raw(const Token& token) const {
+    return text_.substr(token.begin, token.end - token.begin);
+  }
+  // Strings decoded, numbers as written, everything else empty.
+  std::string_view value_text(const Token& token, Arena& arena) const;
+
+ private:
+  friend class Walk;
+  struct ScopeMembers {
+    uint64_t present = 0;
+    uint32_t first_structural = 0;  // of the object's brace
+    Token tokens[kWords];
+  };
+  static size_t index(Scope scope) { return static_cast<size_t>(scope); }
+  bool walk(std::string_view text, bool object);
+  Token member_value(uint32_t structural) const;  // containers: only their beginning is exact
+
+  unsigned max_depth_;
+  StructureIndex structure_;
+  std::string_view text_;
+  bool has_escapes_ = false;
+  bool must_be_object_ = false;
+  ScopeMembers scopes_[kScopes];
+};
+
+}  // namespace weir::event
