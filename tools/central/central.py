@@ -107,6 +107,7 @@ class Central:
             self.positions = {}       # (store_id, shard) -> set of numbers
             self.ids_at = {}          # (store_id, seq) -> (tenant, id), to notice a reused position
             self.conflicts = []
+            self.places = {}          # (tenant, id) -> its positions; more than one: stored twice
             self.batches = {}         # batch id -> list of the event ids it carried, per request
             self.requests = []        # (time, status, batch id, number of events, headers)
             self.tenants = {}
@@ -136,6 +137,7 @@ class Central:
                 shard, _, number = event["seq"].partition("-")
                 self.positions.setdefault((store_id, shard), set()).add(int(number))
                 place = (store_id, event["seq"])
+                self.places.setdefault(key, set()).add(place)
                 if self.ids_at.setdefault(place, key) != key:
                     self.conflicts.append((place, self.ids_at[place], key))
                 if times:
@@ -154,6 +156,12 @@ class Central:
     def note(self, status, batch_id, events, headers):
         with self._lock:
             self.requests.append((time.time(), status, batch_id, events, headers))
+
+    def stored_twice(self):
+        """Ids that came from two positions of one store: the sender's dedupe failed."""
+        with self._lock:
+            return [k for k, places in self.places.items()
+                    if len(places) > len({store for store, _ in places})]
 
     def gaps(self):
         """Runs of numbers below the highest that never came: [store_id, shard, first, last]."""
