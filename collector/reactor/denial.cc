@@ -162,7 +162,9 @@ Status register_and_run(io_uring& ring) {
   if (result == 0) {
     call = DeniedCall::kEnter;
     io_uring_prep_nop(io_uring_get_sqe(&ring));
-    result = io_uring_submit_and_wait(&ring, 1);
+    do {
+      result = io_uring_submit_and_wait(&ring, 1);
+    } while (result == -EINTR);
     result = result == 1 ? 0 : result < 0 ? result : -EIO;
     io_uring_unregister_buf_ring(&ring, 0);
   }

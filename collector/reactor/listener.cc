@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <iterator>
+#include <optional>
 
 #include "collector/reactor/limits.h"
 #include "collector/reactor/loop_impl.h"
@@ -12,6 +14,14 @@
 #include "storage/base/log.h"
 
 namespace weir::reactor {
+namespace {
+
+constexpr const char* kRefusalNames[] = {"max_connections", "descriptors", "gone", "handler",
+                                         "stopping"};
+constexpr const char* kRearmNames[] = {"completion_queue_full", "descriptors", "aborted",
+                                       "interrupted",           "memory",      "error"};
+
+}  // namespace
 
 Result<std::unique_ptr<SocketListener>> SocketListener::create(LoopImpl& loop,
                                                                const ListenerOptions& options,
@@ -29,11 +39,15 @@ SocketListener::SocketListener(LoopImpl& loop, const ListenerOptions& options,
                                ConnectionFactory& factory, MetricRegistry& metrics)
     : loop_(loop),
       factory_(factory),
-      metrics_(metrics),
       name_(options.name),
       max_connections_(options.max_connections),
       open_gauge_(metrics.gauge(Metric::kConnectionsOpen, {options.name})),
       accepted_(metrics.counter(Metric::kConnectionsTotal, {options.name})) {
+  static_assert(std::size(kRefusalNames) == kRefusals && std::size(kRearmNames) == kRearms);
+  for (size_t i = 0; i < kRefusals; ++i)
+    refused_[i] = &metrics.counter(Metric::kConnectionsRefused, {name_, kRefusalNames[i]});
+  for (size_t i = 0; i < kRearms; ++i)
+    rearmed_[i] = &metrics.counter(Metric::kReactorAcceptRearmed, {kRearmNames[i]});
   accept_.bind<&SocketListener::on_accepted>(this);
   cancel_.bind<&SocketListener::on_cancelled>(this);
 }
@@ -54,16 +68,16 @@ void SocketListener::on_accepted(const CompletionEvent& event) {
 
 void SocketListener::admit(int fd) {
   PeerAddress peer;
-  const char* refusal = nullptr;
+  std::optional<Refusal> refusal;
   if (stopping_)
-    refusal = "stopping";
+    refusal = Refusal::kStopping;
   else if (connections_ >= max_connections_)
-    refusal = "max_connections";
+    refusal = Refusal::kMaxConnections;
   else if (!read_peer_address(fd, &peer))
-    refusal = "gone";
-  if (refusal != nullptr) {
+    refusal = Refusal::kGone;
+  if (refusal) {
     close(fd);
-    return refuse(refusal);
+    return refuse(*refusal);
   }
   ++connections_;
   open_gauge_.set(connections_);
@@ -71,7 +85,7 @@ void SocketListener::admit(int fd) {
   SocketStream& stream = loop_.streams().take();
   stream.open(fd, peer, *this);
   StreamHandler* handler = factory_.on_connection(stream);
-  if (handler == nullptr) refuse("handler");
+  if (handler == nullptr) refuse(Refusal::kHandler);
   stream.start(handler);
 }
 
@@ -91,18 +105,18 @@ void SocketListener::accept_ended(int32_t result) {
     case EHOSTUNREACH:
     case ENONET:
     case EPERM:  // a firewall rule
-      return rearm("aborted");
+      return rearm(Rearm::kAborted);
     case EAGAIN:
     case EINTR:
     case ECANCELED:
-      return rearm("interrupted");
+      return rearm(Rearm::kInterrupted);
     case ENOMEM:
     case ENOBUFS:
-      return back_off("memory");
+      return back_off(Rearm::kMemory);
     default:
-      if (result >= 0) return rearm("completion_queue_full");
+      if (result >= 0) return rearm(Rearm::kQueueFull);
       log::error("accept_failed", {{"listener", name_}, {"errno", -result}});
-      return back_off("error");
+      return back_off(Rearm::kError);
   }
 }
 
@@ -122,20 +136,13 @@ void SocketListener::shed() {
     reserve_fd_ = open_reserve_descriptor();
     if (fd < 0) break;
   }
-  if (shed > 0) {
-    metrics_.counter(Metric::kConnectionsRefused, {name_, "descriptors"}).add(shed);
-    log::warn("connections_refused",
-              {{"listener", name_},
-               {"reason", "descriptors"},
-               {"count", shed},
-               {"hint", "raise LimitNOFILE= or ulimit -n, or lower limits.connections"}});
-  }
-  if (reserve_fd_ < 0 || shed == 0) return back_off("descriptors");
-  rearm("descriptors");
+  if (shed > 0) refuse(Refusal::kDescriptors, shed);
+  if (reserve_fd_ < 0 || shed == 0) return back_off(Rearm::kDescriptors);
+  rearm(Rearm::kDescriptors);
 }
 
-void SocketListener::back_off(const char* reason) {
-  metrics_.counter(Metric::kReactorAcceptRearmed, {reason}).add();
+void SocketListener::back_off(Rearm reason) {
+  rearmed_[static_cast<size_t>(reason)]->add();
   loop_.arm(*this, kAcceptBackoffNs);
 }
 
@@ -144,14 +151,22 @@ void SocketListener::on_timer() {
   arm();
 }
 
-void SocketListener::rearm(const char* reason) {
-  metrics_.counter(Metric::kReactorAcceptRearmed, {reason}).add();
+void SocketListener::rearm(Rearm reason) {
+  rearmed_[static_cast<size_t>(reason)]->add();
   arm();
 }
 
-void SocketListener::refuse(const char* reason) {
-  metrics_.counter(Metric::kConnectionsRefused, {name_, reason}).add();
-  log::warn("connections_refused", {{"listener", name_}, {"reason", reason}});
+// Counted each, logged once a second: a flood must not become a flood of lines.
+void SocketListener::refuse(Refusal reason, unsigned count) {
+  refused_[static_cast<size_t>(reason)]->add(count);
+  refused_unlogged_ += count;
+  if (loop_.now_ns() < next_refusal_log_ns_) return;
+  next_refusal_log_ns_ = loop_.now_ns() + 1'000'000'000;
+  log::warn("connections_refused", {{"listener", name_},
+                                    {"last_reason", kRefusalNames[static_cast<size_t>(reason)]},
+                                    {"count", refused_unlogged_},
+                                    {"open", connections_}});
+  refused_unlogged_ = 0;
 }
 
 void SocketListener::connection_closed() {

@@ -10,6 +10,7 @@
 //      close those who wait, so that they are refused instead of left hanging.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -42,6 +43,12 @@ class SocketListener final : public Listener, private Timer {
   void stop_accepting() override;
 
  private:
+  // The label values are in listener.cc, in this order.
+  enum class Refusal : uint8_t { kMaxConnections, kDescriptors, kGone, kHandler, kStopping };
+  static constexpr size_t kRefusals = 5;
+  enum class Rearm : uint8_t { kQueueFull, kDescriptors, kAborted, kInterrupted, kMemory, kError };
+  static constexpr size_t kRearms = 6;
+
   SocketListener(LoopImpl& loop, const ListenerOptions& options, ConnectionFactory& factory,
                  MetricRegistry& metrics);
 
@@ -52,14 +59,13 @@ class SocketListener final : public Listener, private Timer {
   void admit(int fd);
   void accept_ended(int32_t result);
   void shed();
-  void back_off(const char* reason);
-  void rearm(const char* reason);
-  void refuse(const char* reason);
+  void back_off(Rearm reason);
+  void rearm(Rearm reason);
+  void refuse(Refusal reason, unsigned count = 1);
   void finish_stop();
 
   LoopImpl& loop_;
   ConnectionFactory& factory_;
-  MetricRegistry& metrics_;
   std::string name_;
   unsigned max_connections_;
   int listen_fd_ = -1;
@@ -67,10 +73,14 @@ class SocketListener final : public Listener, private Timer {
   uint16_t port_ = 0;
   unsigned connections_ = 0;
   bool stopping_ = false;
+  unsigned refused_unlogged_ = 0;
+  int64_t next_refusal_log_ns_ = 0;
   Completion accept_;
   Completion cancel_;
   Gauge& open_gauge_;
   Counter& accepted_;
+  std::array<Counter*, kRefusals> refused_{};
+  std::array<Counter*, kRearms> rearmed_{};
 };
 
 }  // namespace weir::reactor
