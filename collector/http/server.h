@@ -54,6 +54,8 @@ class BodyBudget {
   uint64_t used() const { return used_.load(std::memory_order_relaxed); }
   uint64_t limit() const { return limit_; }
   void release(Body& body);
+  // Used and limit as gauges. Once per process. LIFETIME: the budget outlives the registry's use.
+  void export_metrics(MetricRegistry& metrics);
 
  private:
   std::atomic<uint64_t> used_{0};
