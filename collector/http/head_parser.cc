@@ -194,6 +194,25 @@ class HeaderJudge {
   bool keep_alive_ = false;
 };
 
+// Why llhttp stopped, found by the checks of this file, so that the answer does not depend on its
+// version. Cold.
+const Refusal* diagnose(std::string_view head, Request& request, HeadFacts& facts) {
+  HeaderJudge judge(request, facts);
+  head.remove_prefix(head.find("\r\n") + 2);
+  for (size_t end = head.find("\r\n"); end != 0 && end != std::string_view::npos;
+       end = head.find("\r\n")) {
+    const std::string_view line = head.substr(0, end);
+    head.remove_prefix(end + 2);
+    const size_t colon = line.find(':');
+    if (colon == std::string_view::npos) return &refusal::kHeaderLine;
+    const Header header{line.substr(0, colon), trimmed(line.substr(colon + 1))};
+    if (!is_token(header.name)) return &refusal::kHeaderName;
+    if (const Refusal* refused = judge.see(header)) return refused;
+  }
+  const Refusal* const refused = judge.judge();
+  return refused != nullptr ? refused : &refusal::kHeaderLine;
+}
+
 }  // namespace
 
 bool parse_content_length(std::string_view text, uint64_t& value) {
@@ -321,6 +340,7 @@ const Refusal* HeadParser::parse(std::string_view head, size_t lines, const Limi
   // One header per line: whatever llhttp skipped, joined or took for the head's end is refused.
   const bool whole = llhttp.complete && !llhttp.split && request.headers.size() == lines - 1;
 
+  if (!whole) return diagnose(head, request, facts);
   HeaderJudge judge(request, facts);
   for (Header& header : request.headers) {
     // The raw byte behind the name must be its colon: llhttp tolerates spaces in loose builds.
@@ -329,7 +349,6 @@ const Refusal* HeadParser::parse(std::string_view head, size_t lines, const Limi
     header.value = trimmed(header.value);
     if (const Refusal* refused = judge.see(header)) return refused;
   }
-  if (!whole) return &refusal::kHeaderLine;
   return judge.judge();
 }
 

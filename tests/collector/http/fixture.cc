@@ -170,7 +170,3 @@ size_t count_of(std::string_view text, std::string_view piece) {
 }
 
 }  // namespace weir::http::test
-
-namespace weir::reactor {
-__attribute__((weak)) Timer::~Timer() = default;
-}  // namespace weir::reactor
