@@ -43,6 +43,7 @@ struct DestinationOptions {
   unsigned concurrency = 4;  // batches in flight at once
   int64_t connect_timeout_ms = 10'000;
   int64_t request_timeout_ms = 60'000;
+  int64_t stall_timeout_ms = 30'000;  // not a byte in either direction for this long: given up
   std::vector<std::pair<std::string, std::string>> headers;
   std::string hmac_key;  // empty: no Weir-Signature
   std::string ca_file;   // empty: the system's
@@ -61,6 +62,9 @@ struct ForwarderOptions {
   std::string node;
   std::vector<DestinationOptions> destinations;
   int64_t drain_ms = 10'000;  // on stop: how long batches in flight may finish
+  // Bodies of all lanes together. A lane always may hold one batch, so the bound is this plus one
+  // batch per lane.
+  uint64_t max_memory_bytes = uint64_t{32} << 20;
 };
 
 // What a lane shows of itself; refreshed at least once a second.
@@ -75,11 +79,16 @@ struct LaneStatus {
 
 class Forwarder {
  public:
+  // Errors: options that cannot work, in words. A destination that is away is no error.
+  // LIFETIME: store, clock and metrics outlive the forwarder.
   static Result<std::unique_ptr<Forwarder>> start(const ForwarderOptions& options,
                                                   storage::Store& store, const Clock& clock,
                                                   MetricRegistry& metrics);
   virtual ~Forwarder() = default;
-  // Takes no new batches, lets those in flight finish for drain_ms, marks them, ends the thread.
+  // Sends on for at most drain_ms what can be sent (a lane that is backing off is not waited for),
+  // cuts off requests that are still in flight then, waits for the marks, ends the thread. What is
+  // left stays in the store. Idempotent. Call it before Store::stop(), and destroy the forwarder
+  // between Store::stop() and the store's end, as LaneClient asks for.
   virtual void stop() = 0;
   virtual std::vector<LaneStatus> status() const = 0;  // any thread
   // Dead letters marked as requeued in the store wait: look for them now. Any thread.
