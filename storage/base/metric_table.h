@@ -64,7 +64,7 @@
   X(kStateCommitSeconds, kHistogram, "weir_state_commit_seconds", 1e-9, "", "One commit of the state environment") \
   /* forwarder */                                                                                               \
   X(kForwardAttempts, kCounter, "weir_forward_attempts_total", 1, "destination,class", "Sends by outcome class: delivered, retry, split, reject, network") \
-  X(kForwardEvents, kCounter, "weir_forward_events_total", 1, "destination,outcome", "Events by final outcome: sent, failed, expired") \
+  X(kForwardEvents, kCounter, "weir_forward_events_total", 1, "destination,outcome", "Events by final outcome: sent, failed, expired, skipped (filtered out, sandbox), missing (gone from the store)") \
   X(kForwardSeconds, kHistogram, "weir_forward_request_seconds", 1e-9, "destination", "One request to a destination") \
   X(kForwardBytes, kCounter, "weir_forward_bytes_total", 1, "destination", "Body bytes sent, after compression") \
   X(kForwardPending, kGauge, "weir_forward_pending_events", 1, "destination", "Events not yet finished for a destination") \

@@ -1,0 +1,225 @@
+#include "forwarder/forwarder.h"
+
+#include <poll.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "forwarder/destinations/http.h"
+#include "forwarder/lane.h"
+#include "forwarder/limits.h"
+#include "storage/base/log.h"
+#include "storage/base/wakeup.h"
+
+namespace weir::forwarder {
+namespace {
+
+class ForwarderThread : public Forwarder {
+ public:
+  ForwarderThread(const ForwarderOptions& options, storage::Store& store, const Clock& clock)
+      : drain_ms_(options.drain_ms), store_(store), clock_(clock) {
+    budget_.limit = options.max_memory_bytes;
+  }
+  ~ForwarderThread() override { stop(); }
+
+  void begin(const ForwarderOptions& options,
+             std::vector<std::unique_ptr<Destination>> destinations, MetricRegistry& metrics) {
+    client_ = store_.make_lane_client(marks_);
+    for (size_t i = 0; i < destinations.size(); ++i) {
+      lanes_.push_back(std::make_unique<Lane>(
+          options.destinations[i], Lane::Surroundings{store_, *client_, clock_, metrics, budget_},
+          std::move(destinations[i])));
+      lanes_.back()->start();
+    }
+    publish_status();
+    store_.subscribe(commits_);
+    thread_ = std::thread([this] {
+      pthread_setname_np(pthread_self(), "weir-forward");
+      run();
+    });
+  }
+
+  void stop() override {
+    if (!thread_.joinable()) return;
+    stopping_.store(true);
+    marks_.notify();
+    thread_.join();
+    store_.unsubscribe(commits_);
+    publish_status();
+  }
+
+  void wake() override {
+    look_for_requeued_.store(true);
+    marks_.notify();
+  }
+
+  std::vector<LaneStatus> status() const override {
+    const std::lock_guard lock(status_mutex_);
+    return status_;
+  }
+
+ private:
+  // The drain loop. Everything a lane does happens here, in this order; nothing of it blocks.
+  void run() {
+    while (!finished()) {
+      for (auto* update = client_->take_outcomes(); update != nullptr;) {
+        auto* const next = update->next;
+        static_cast<Lane*>(update->context)->on_mark(*update);
+        update = next;
+      }
+      const bool look = look_for_requeued_.exchange(false);
+      for (const auto& lane : lanes_) {
+        if (abandoned_) continue;  // only marks are waited for
+        if (look) lane->look_for_requeued();
+        lane->begin_turn();
+        lane->take_outcomes();  // an answer -> mark
+        lane->read_ahead();     // cursor -> batch, made durable
+        lane->send_due();       // durable batch -> send
+      }
+      refresh_status();
+      wait();
+    }
+  }
+
+  // After stop(): what can be sent is sent for drain_ms, then requests in flight are cut off, then
+  // the marks that are on their way are waited for.
+  bool finished() {
+    if (!stopping_.load()) return false;
+    const int64_t now = clock_.monotonic_ns();
+    if (drain_until_ns_ == INT64_MAX) {
+      drain_until_ns_ = now + drain_ms_ * 1'000'000;
+      for (const auto& lane : lanes_) lane->start_draining();
+      return false;
+    }
+    if (!abandoned_ && all_lanes(&Lane::drained)) return true;
+    if (now < drain_until_ns_) return false;
+    if (!abandoned_)
+      for (const auto& lane : lanes_) lane->abandon();
+    abandoned_ = true;
+    return all_lanes(&Lane::marked) || now >= drain_until_ns_ + kMarkGraceMs * 1'000'000;
+  }
+
+  bool all_lanes(bool (Lane::*what)() const) const {
+    return std::all_of(lanes_.begin(), lanes_.end(),
+                       [&](const auto& lane) { return (lane.get()->*what)(); });
+  }
+
+  // Until a mark came back, the store committed, a destination has news, or a deadline.
+  void wait() {
+    const int64_t now = clock_.monotonic_ns();
+    int64_t deadline = status_due_ns_;
+    poll_set_.clear();
+    poll_set_.push_back({marks_.fd(), POLLIN, 0});
+    if (now >= commits_quiet_until_ns_)
+      poll_set_.push_back({commits_.fd(), POLLIN, 0});
+    else
+      deadline = std::min(deadline, commits_quiet_until_ns_);
+    if (drain_until_ns_ != INT64_MAX)
+      deadline = std::min(deadline, now >= drain_until_ns_ ? now + 10'000'000 : drain_until_ns_);
+    for (const auto& lane : lanes_) {
+      if (abandoned_) break;
+      deadline = std::min(deadline, lane->deadline_ns());
+      poll_set_.push_back({lane->poll_fd(), POLLIN, 0});
+    }
+    const int64_t wait_ns = std::max<int64_t>(deadline - now, 0);
+    const timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+    ppoll(poll_set_.data(), poll_set_.size(), &timeout, nullptr);  // EINTR: one turn more
+    marks_.reset();
+    if (now >= commits_quiet_until_ns_ && poll_set_[1].revents != 0) {
+      commits_.reset();
+      commits_quiet_until_ns_ = clock_.monotonic_ns() + kCommitQuietMs * 1'000'000;
+    }
+  }
+
+  void refresh_status() {
+    const int64_t now = clock_.monotonic_ns();
+    if (now < status_due_ns_ && !stopping_.load()) return;
+    status_due_ns_ = now + kStatusMs * 1'000'000;
+    publish_status();
+  }
+
+  void publish_status() {
+    std::vector<LaneStatus> fresh;
+    for (const auto& lane : lanes_) {
+      lane->publish_gauges();
+      fresh.push_back(lane->status());
+    }
+    const std::lock_guard lock(status_mutex_);
+    status_ = std::move(fresh);
+  }
+
+  const int64_t drain_ms_;
+  storage::Store& store_;
+  const Clock& clock_;
+  Budget budget_;
+  Wakeup marks_;    // marks came back; also stop() and wake()
+  Wakeup commits_;  // the store committed
+  std::unique_ptr<storage::LaneClient> client_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<pollfd> poll_set_;
+  int64_t commits_quiet_until_ns_ = 0;
+  int64_t status_due_ns_ = 0;
+  int64_t drain_until_ns_ = INT64_MAX;
+  bool abandoned_ = false;
+
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> look_for_requeued_{false};
+  mutable std::mutex status_mutex_;
+  std::vector<LaneStatus> status_;
+  std::thread thread_;
+};
+
+Status check_destination(const DestinationOptions& options, std::set<std::string>* names) {
+  if (options.name.empty())
+    return fail(ErrorCode::kInvalidArgument, "a destination has no name; give it one");
+  if (!names->insert(options.name).second)
+    return fail(ErrorCode::kInvalidArgument, "two destinations are named {}", options.name);
+  if (options.type != "http")
+    return fail(ErrorCode::kInvalidArgument, "destination {}: unknown type \"{}\"; known: http",
+                options.name, options.type);
+  if (options.concurrency == 0 || options.batch.max_events == 0)
+    return fail(ErrorCode::kInvalidArgument,
+                "destination {}: concurrency and batch.max_events must be at least 1",
+                options.name);
+  return {};
+}
+
+// The lane of a destination that was added since the store was opened.
+Status ensure_lane(storage::Store& store, const DestinationOptions& options) {
+  auto state = store.lane(options.name);
+  if (state) return {};
+  if (state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  storage::LaneOptions lane;
+  lane.name = options.name;
+  lane.kind = storage::LaneKind::kDestination;
+  lane.max_backlog_bytes = options.max_backlog_bytes;
+  lane.max_backlog_age_ms = options.max_backlog_age_ms;
+  lane.policy = options.backlog_policy;
+  return store.create_lane(lane);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Forwarder>> Forwarder::start(const ForwarderOptions& options,
+                                                    storage::Store& store, const Clock& clock,
+                                                    MetricRegistry& metrics) {
+  std::set<std::string> names;
+  std::vector<std::unique_ptr<Destination>> destinations;
+  for (const DestinationOptions& destination : options.destinations) {
+    WEIR_RETURN_IF_ERROR(check_destination(destination, &names));
+    WEIR_ASSIGN_OR_RETURN(
+        destinations.emplace_back(),
+        make_http_destination(destination, {options.node, store.id().text()}, clock));
+    WEIR_RETURN_IF_ERROR(ensure_lane(store, destination));
+  }
+  auto forwarder = std::make_unique<ForwarderThread>(options, store, clock);
+  forwarder->begin(options, std::move(destinations), metrics);
+  return forwarder;
+}
+
+}  // namespace weir::forwarder
