@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "collector/admin/access.h"
 #include "collector/event/key_table.h"
 #include "collector/event/limits.h"
 #include "collector/http/server.h"
@@ -47,16 +48,6 @@ struct ReactorOptions {
   unsigned ring_entries = 0;
   unsigned receive_buffers = 0;
   unsigned receive_buffer_bytes = 0;
-};
-
-// A bearer token of the admin listener. Only its SHA-256 is configured.
-struct TokenOptions {
-  std::string name;
-  std::string hash;  // 64 lower-case hex digits
-  std::string role;
-  std::vector<std::string> tenants;
-  std::vector<std::string> locations;
-  std::vector<std::string> consumers;
 };
 
 // Where a value came from, for messages: "weir.toml:12", "environment WEIR_STORE__MAX_BYTES".
@@ -93,7 +84,7 @@ struct Options {
   log::Options log;
   std::vector<event::KeyOptions> keys;
   std::vector<storage::LaneOptions> consumers;
-  std::vector<TokenOptions> tokens;
+  std::vector<admin::TokenOptions> tokens;
 
   std::vector<EffectiveSetting> settings;
 

@@ -152,7 +152,7 @@ class Checker {
   void tokens() {
     std::set<std::string_view> seen;
     for (size_t i = 0; i < options_.tokens.size(); ++i) {
-      const TokenOptions& token = options_.tokens[i];
+      const admin::TokenOptions& token = options_.tokens[i];
       if (token.name.empty() || !seen.insert(token.name).second)
         add(fmt::format("tokens.{}.name", i), "is empty or used twice", "name who holds the token");
       const bool hash = token.hash.size() == 64 &&

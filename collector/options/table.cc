@@ -68,6 +68,7 @@ void land_authorization(void* to, const Value& value) {
 
 // ---- the table
 
+using admin::TokenOptions;
 using event::KeyOptions;
 using forwarder::DestinationOptions;
 using storage::LaneOptions;

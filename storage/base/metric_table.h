@@ -14,6 +14,13 @@
   /* process */                                                                                                 \
   X(kBuildInfo, kGauge, "weir_build_info", 1, "version,kernel,liburing,lmdb", "Always 1; the labels say what runs")  \
   X(kStartTime, kGauge, "weir_start_time_seconds", 1, "", "When the process started, seconds since 1970")      \
+  X(kProcessCpu, kCounter, "weir_process_cpu_seconds_total", 1e-9, "", "User and system CPU time of the process") \
+  X(kProcessResident, kGauge, "weir_process_resident_bytes", 1, "", "Resident memory, mapped files included")   \
+  X(kProcessAnonymous, kGauge, "weir_process_anonymous_bytes", 1, "", "Resident memory without mapped files (RssAnon)") \
+  X(kProcessOpenFiles, kGauge, "weir_process_open_files", 1, "", "Open file descriptors")                      \
+  X(kProcessMaxOpenFiles, kGauge, "weir_process_max_open_files", 1, "", "The limit of open file descriptors")  \
+  X(kProcessThreads, kGauge, "weir_process_threads", 1, "", "Threads")                                         \
+  X(kConfigReloads, kCounter, "weir_config_reloads_total", 1, "outcome", "Reloads of the configuration: applied, refused") \
   /* reactor */                                                                                                 \
   X(kConnectionsOpen, kGauge, "weir_connections_open", 1, "listener", "Open client connections")               \
   X(kConnectionsTotal, kCounter, "weir_connections_total", 1, "listener", "Client connections accepted")       \

@@ -17,7 +17,7 @@ OWN = {
     "collector/admin": ["storage/", "forwarder/forwarder.h", "collector/http/",
                         "collector/json_writer.h"],
     # The option structs of every component, never their working parts.
-    "collector/options": ["collector/event/", "collector/http/", "forwarder/forwarder.h",
+    "collector/options": ["collector/admin/access.h", "collector/event/", "collector/http/", "forwarder/forwarder.h",
                           "storage/"],
     # Configuration, data directories, and clients of the admin listener.
     "collector/cli": ["collector/options/", "collector/json_writer.h", "collector/version.h",

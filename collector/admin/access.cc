@@ -1,0 +1,78 @@
+#include "collector/admin/access.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "collector/http/base64.h"
+
+namespace weir::admin {
+namespace {
+
+unsigned hex_digit(char c) {
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  return static_cast<unsigned>((c | 0x20) - 'a' + 10);
+}
+
+Verdict check_open(const http::Request& request) {
+  if (request.forwarding_header_present)
+    return {403, "forbidden",
+            "without tokens the admin listener serves this machine only, and this request was "
+            "forwarded; configure [[tokens]]"};
+  const std::string_view host = request.header("host");
+  if (!is_loopback_host(host))
+    return {403, "forbidden",
+            "without tokens the admin listener serves this machine only; use a loopback address, "
+            "or configure [[tokens]]"};
+  // A page in the operator's browser must not be able to act here.
+  const std::string_view origin = request.header("origin");
+  const bool own = origin.starts_with("http://") && origin.substr(7) == host;
+  if (!origin.empty() && !own)
+    return {403, "forbidden", "a web page of another origin may not use the admin listener"};
+  return {};
+}
+
+}  // namespace
+
+bool is_loopback_host(std::string_view host) {
+  if (host.starts_with('[')) return host == "[::1]" || host.starts_with("[::1]:");
+  host = host.substr(0, host.find(':'));
+  if (http::header_is(host, "localhost")) return true;
+  return host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
+}
+
+AccessTable::AccessTable(const std::vector<TokenOptions>& tokens) {
+  for (const TokenOptions& token : tokens) {
+    Entry entry{};
+    // The options' own check saw to 64 hex digits.
+    for (size_t i = 0; i < sizeof entry.hash && 2 * i + 1 < token.hash.size(); ++i)
+      entry.hash[i] = static_cast<unsigned char>(hex_digit(token.hash[2 * i]) << 4 |
+                                                 hex_digit(token.hash[2 * i + 1]));
+    entry.admin = token.role == "admin";
+    entry.metrics = entry.admin || token.role == "metrics";
+    entries_.push_back(entry);
+  }
+}
+
+Verdict AccessTable::check(const http::Request& request, Need need) const {
+  if (need == Need::kNothing) return {};
+  if (open()) return check_open(request);
+  std::string_view token;
+  if (!http::parse_bearer_auth(request.header("authorization"), token))
+    return {401, "unauthorized", "send Authorization: Bearer <token>"};
+  unsigned char hash[32] = {};
+  unsigned int size = sizeof hash;
+  if (EVP_Digest(token.data(), token.size(), hash, &size, EVP_sha256(), nullptr) != 1)
+    return {401, "unauthorized", "the token cannot be checked"};
+  // Every entry is compared, in constant time: the answer's timing tells nothing.
+  const Entry* found = nullptr;
+  for (const Entry& entry : entries_)
+    if (CRYPTO_memcmp(entry.hash, hash, sizeof hash) == 0) found = &entry;
+  if (found == nullptr) return {401, "unauthorized", "this token is not known"};
+  if (need == Need::kMetrics ? found->metrics : found->admin) return {};
+  return {403, "forbidden", "the token's role does not allow this"};
+}
+
+}  // namespace weir::admin

@@ -1,0 +1,233 @@
+#include "collector/admin/api.h"
+
+#include <charconv>
+
+#include "collector/admin/index_page.h"
+#include "collector/admin/metrics_text.h"
+#include "collector/http/query.h"
+#include "collector/json_writer.h"
+
+namespace weir::admin {
+namespace {
+
+constexpr uint64_t kMaxBody = 4 << 20;  // an edited event
+constexpr size_t kDefaultPage = 100;
+constexpr size_t kMaxPage = 1000;
+
+// "/api/v1/failed/17/requeue" against "/api/v1/failed/{id}/requeue".
+bool path_matches(std::string_view pattern, std::string_view path, uint64_t* id) {
+  const size_t hole = pattern.find("{id}");
+  if (hole == std::string_view::npos) return pattern == path;
+  if (!path.starts_with(pattern.substr(0, hole))) return false;
+  path.remove_prefix(hole);
+  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), *id);
+  if (error != std::errc()) return false;
+  path.remove_prefix(static_cast<size_t>(end - path.data()));
+  return path == pattern.substr(hole + 4);
+}
+
+uint64_t number_of(std::string_view query, std::string_view key, uint64_t otherwise) {
+  const std::string text = http::query_value(query, key);
+  uint64_t number = otherwise;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+}  // namespace
+
+// What a route gets to see of the request; owns its texts, because the worker reads it later.
+struct Api::Call {
+  std::string query;
+  std::string body;
+  uint64_t id = 0;
+  bool wants_text = false;
+
+  bool has(std::string_view key) const { return http::query_find(query, key).has_value(); }
+  storage::DeadLetterFilter filter() const {
+    storage::DeadLetterFilter filter;
+    filter.lane = http::query_value(query, "destination");
+    filter.reason = http::query_value(query, "reason");
+    filter.tenant = http::query_value(query, "tenant");
+    filter.after_id = number_of(query, "after", 0);
+    filter.limit = std::clamp<size_t>(number_of(query, "limit", kDefaultPage), 1, kMaxPage);
+    return filter;
+  }
+};
+
+struct Api::Route {
+  http::Method method;
+  std::string_view path;
+  Need need;
+  bool on_worker;
+  Reply (Api::*answer)(const Call& call);
+};
+
+// The table of paths. The first match counts.
+const std::vector<Api::Route>& Api::routes() {
+  using M = http::Method;
+  static const auto* const table = new std::vector<Route>{
+      {M::kGet, "/livez", Need::kNothing, false, &Api::livez},
+      {M::kGet, "/readyz", Need::kNothing, false, &Api::readyz},
+      {M::kGet, "/metrics", Need::kMetrics, false, &Api::metrics},
+      {M::kGet, "/", Need::kAdmin, false, &Api::index},
+      {M::kGet, "/api/v1/live-counters", Need::kAdmin, false, &Api::live_counters},
+      {M::kGet, "/api/v1/stats", Need::kAdmin, true, &Api::stats},
+      {M::kGet, "/api/v1/failed", Need::kAdmin, true, &Api::failed_list},
+      {M::kGet, "/api/v1/failed/export", Need::kAdmin, true, &Api::failed_export},
+      {M::kPost, "/api/v1/failed/requeue", Need::kAdmin, true, &Api::failed_requeue_all},
+      {M::kPost, "/api/v1/failed/discard", Need::kAdmin, true, &Api::failed_discard_all},
+      {M::kGet, "/api/v1/failed/{id}", Need::kAdmin, true, &Api::failed_show},
+      {M::kPut, "/api/v1/failed/{id}", Need::kAdmin, true, &Api::failed_edit},
+      {M::kPost, "/api/v1/failed/{id}/requeue", Need::kAdmin, true, &Api::failed_requeue},
+      {M::kPost, "/api/v1/failed/{id}/discard", Need::kAdmin, true, &Api::failed_discard},
+      {M::kDelete, "/api/v1/failed/{id}", Need::kAdmin, true, &Api::failed_discard},
+      {M::kGet, "/api/v1/config", Need::kAdmin, true, &Api::config},
+      {M::kPost, "/api/v1/reload", Need::kAdmin, true, &Api::reload},
+  };
+  return *table;
+}
+
+Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms)
+    : deps_(deps),
+      stats_(deps.store, deps.forwarder, deps.metrics, deps.clock, deps.info),
+      failed_(deps.store, deps.edit_event,
+              [this] {
+                if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire))
+                  forwarder->wake();
+              }),
+      process_metrics_(deps.metrics) {
+  apply(tokens, stats_cache_ttl_ms);
+  worker_ = std::make_unique<Worker>(deps.loop_wakeup, [this] { stats_.sample(); });
+}
+
+Api::~Api() { worker_->stop(); }
+
+void Api::apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms) {
+  stats_.set_cache_ttl_ms(stats_cache_ttl_ms);
+  auto table = std::make_shared<const AccessTable>(tokens);
+  std::lock_guard lock(access_mutex_);
+  access_ = std::move(table);
+}
+
+std::shared_ptr<const AccessTable> Api::access() const {
+  std::lock_guard lock(access_mutex_);
+  return access_;
+}
+
+const Api::Route* Api::find_route(http::Method method, std::string_view path, uint64_t* id,
+                                  bool* path_known) {
+  if (method == http::Method::kHead) method = http::Method::kGet;
+  for (const Route& route : routes()) {
+    if (!path_matches(route.path, path, id)) continue;
+    *path_known = true;
+    if (route.method == method) return &route;
+  }
+  return nullptr;
+}
+
+http::HeadVerdict Api::on_head(const http::Request&) {
+  http::HeadVerdict verdict;
+  verdict.max_body_bytes = kMaxBody;
+  return verdict;
+}
+
+bool Api::allows_origin(const http::Request&, std::string_view) { return false; }
+
+void Api::answer(http::Exchange& exchange, const Reply& reply) {
+  Counter*& counter = answered_[reply.status];
+  if (counter == nullptr)
+    counter =
+        &deps_.metrics.counter(Metric::kHttpRequests, {"admin", std::to_string(reply.status)});
+  counter->add();
+  send_reply(exchange, reply);
+}
+
+void Api::on_request(http::Exchange& exchange) {
+  const http::Request& request = exchange.request();
+  Call call;
+  bool path_known = false;
+  const Route* route = find_route(request.method, request.path, &call.id, &path_known);
+  // Access first: without it not even the paths are told apart.
+  const Verdict verdict = access()->check(request, route == nullptr ? Need::kAdmin : route->need);
+  if (verdict.status != 0)
+    return answer(exchange, error_reply(verdict.status, verdict.code, verdict.message));
+  if (route == nullptr && path_known)
+    return answer(exchange, error_reply(405, "method_not_allowed", "not with this method"));
+  if (route == nullptr)
+    return answer(exchange, error_reply(404, "not_found", "there is nothing at this path"));
+  call.query = request.query;
+  call.body = request.body.view();
+  call.wants_text = request.header("accept").starts_with("text/plain");
+  if (!route->on_worker) return answer(exchange, (this->*route->answer)(call));
+  if (route->answer == &Api::stats && !call.has("fresh"))
+    if (std::string cached = stats_.cached_json(); !cached.empty())
+      return answer(exchange, json_reply(std::move(cached)));
+  const bool queued = worker_->submit(
+      exchange, [this, route, call = std::move(call)] { return (this->*route->answer)(call); });
+  if (!queued) answer(exchange, error_reply(503, "busy", "too many questions at once; ask again"));
+}
+
+Reply Api::livez(const Call&) { return json_reply(R"({"status":"ok"})"); }
+
+Reply Api::readyz(const Call&) {
+  if (!ready_.load(std::memory_order_acquire))
+    return error_reply(503, "starting", "the server is starting or stopping");
+  const storage::Refusal refusal = deps_.store.admission();
+  if (refusal != storage::Refusal::kNone)
+    return error_reply(503, storage::refusal_name(refusal), deps_.store.admission_detail());
+  return json_reply(R"({"status":"ok"})");
+}
+
+Reply Api::metrics(const Call&) {
+  process_metrics_.update();
+  Reply reply;
+  reply.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  reply.body = metrics_text(deps_.metrics);
+  return reply;
+}
+
+Reply Api::index(const Call&) {
+  Reply reply;
+  reply.content_type = "text/html; charset=utf-8";
+  reply.headers =
+      "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+      "X-Content-Type-Options: nosniff\r\n";
+  reply.body = index_page(stats_.live(), stats_.info());
+  return reply;
+}
+
+Reply Api::live_counters(const Call& call) {
+  return call.wants_text ? text_reply(stats_.live_text()) : json_reply(stats_.live_json());
+}
+
+Reply Api::stats(const Call& call) {
+  const bool forced = call.has("fresh");
+  // Several may have waited for the same expired cache.
+  if (!forced)
+    if (std::string cached = stats_.cached_json(); !cached.empty())
+      return json_reply(std::move(cached));
+  auto body = stats_.fresh_json(forced);
+  return body ? json_reply(std::move(*body)) : error_reply(body.error());
+}
+
+Reply Api::failed_list(const Call& call) { return failed_.list(call.filter(), call.wants_text); }
+
+Reply Api::failed_export(const Call& call) {
+  return failed_.export_page(call.filter(), call.has("raw"));
+}
+
+Reply Api::failed_requeue_all(const Call& call) { return failed_.requeue_all(call.filter()); }
+Reply Api::failed_discard_all(const Call& call) { return failed_.discard_all(call.filter()); }
+Reply Api::failed_show(const Call& call) { return failed_.show(call.id, call.wants_text); }
+Reply Api::failed_edit(const Call& call) { return failed_.edit(call.id, call.body); }
+Reply Api::failed_requeue(const Call& call) { return failed_.requeue(call.id); }
+Reply Api::failed_discard(const Call& call) { return failed_.discard(call.id); }
+
+Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
+
+Reply Api::reload(const Call&) {
+  auto done = deps_.reload();
+  return done ? json_reply(std::move(*done)) : error_reply(done.error());
+}
+
+}  // namespace weir::admin

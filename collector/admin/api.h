@@ -1,0 +1,95 @@
+// The admin listener: every path, who may use it, and what it answers. Quick answers are given in
+// the turn; what may block goes through the worker.
+// Thread: the admin loop's, except where a member says otherwise. Cold.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "collector/admin/access.h"
+#include "collector/admin/failed.h"
+#include "collector/admin/process_stats.h"
+#include "collector/admin/stats.h"
+#include "collector/admin/worker.h"
+#include "collector/http/exchange.h"
+
+namespace weir::admin {
+
+struct ApiDeps {
+  storage::Store& store;
+  const std::atomic<forwarder::Forwarder*>& forwarder;  // null until it was started
+  MetricRegistry& metrics;
+  const Clock& clock;
+  Wakeup& loop_wakeup;  // notified when answer_done() has something to do
+  NodeInfo info;
+  EventEditor edit_event;
+  // The running configuration as JSON. THREAD: the worker.
+  std::function<std::string()> config_json;
+  // Reloads the configuration; JSON about what changed, or the reasons why nothing did.
+  // THREAD: the worker.
+  std::function<Result<std::string>()> reload;
+};
+
+class Api : public http::Handler {
+ public:
+  Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms);
+  ~Api() override;
+
+  http::HeadVerdict on_head(const http::Request& request) override;
+  void on_request(http::Exchange& exchange) override;
+  bool allows_origin(const http::Request& request, std::string_view origin) override;
+
+  // The loop's wake-up callback.
+  void answer_done() { worker_->answer_done(); }
+  // Ends the worker; what waited is answered 503 by the next answer_done(). Any thread.
+  void stop() { worker_->stop(); }
+
+  // Any thread.
+  void set_ready(bool ready) { ready_.store(ready, std::memory_order_release); }
+  void apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms);
+
+  // One row of the table of paths (api.cc).
+  struct Call;
+  struct Route;
+
+ private:
+  Reply livez(const Call& call);
+  Reply readyz(const Call& call);
+  Reply metrics(const Call& call);
+  Reply index(const Call& call);
+  Reply live_counters(const Call& call);
+  Reply stats(const Call& call);
+  Reply failed_list(const Call& call);
+  Reply failed_export(const Call& call);
+  Reply failed_requeue_all(const Call& call);
+  Reply failed_discard_all(const Call& call);
+  Reply failed_show(const Call& call);
+  Reply failed_edit(const Call& call);
+  Reply failed_requeue(const Call& call);
+  Reply failed_discard(const Call& call);
+  Reply config(const Call& call);
+  Reply reload(const Call& call);
+
+  static const std::vector<Route>& routes();
+  static const Route* find_route(http::Method method, std::string_view path, uint64_t* id,
+                                 bool* path_known);
+  void answer(http::Exchange& exchange, const Reply& reply);
+  std::shared_ptr<const AccessTable> access() const;
+
+  ApiDeps deps_;
+  Stats stats_;
+  FailedEvents failed_;
+  ProcessMetrics process_metrics_;
+  std::atomic<bool> ready_{false};
+  mutable std::mutex access_mutex_;
+  std::shared_ptr<const AccessTable> access_;
+  std::map<int, Counter*> answered_;  // by status
+  std::unique_ptr<Worker> worker_;    // last: its thread uses everything above
+};
+
+}  // namespace weir::admin

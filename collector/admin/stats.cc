@@ -1,0 +1,282 @@
+#include "collector/admin/stats.h"
+
+#include <algorithm>
+
+#include "collector/json_writer.h"
+
+namespace weir::admin {
+namespace {
+
+constexpr size_t kSamples = 10;
+
+// Numbers of the lane that are not finished yet. Gaps count as pending until the lane passed them.
+uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane) {
+  uint64_t pending = 0;
+  for (unsigned shard = 0; shard < lane.shards.size() && shard < store.shards(); ++shard) {
+    const storage::LaneShard& state = lane.shards[shard];
+    const uint64_t end = store.committed_end(shard);
+    if (end > state.frontier) pending += end - state.frontier;
+    for (const auto& [number, range] : state.open) pending += range.last - range.first + 1;
+  }
+  return pending;
+}
+
+void write_counts(JsonWriter& json, const storage::EventStates& states) {
+  json.field("pending", states.pending).field("sent", states.sent).field("failed", states.failed);
+}
+
+void write_map(JsonWriter& json, std::string_view name,
+               const std::map<std::string, uint64_t>& values) {
+  json.key(name).begin_object();
+  for (const auto& [key, value] : values) json.field(key, value);
+  json.end_object();
+}
+
+// Milliseconds since 1970 as text; null when there is no such time.
+void write_time(JsonWriter& json, std::string_view name, int64_t wall_ms) {
+  json.key(name);
+  if (wall_ms == 0)
+    json.null();
+  else
+    json.string(format_rfc3339_ms(wall_ms));
+}
+
+void write_live_lane(JsonWriter& json, const LiveLane& lane, int64_t now_ms) {
+  json.key(lane.name).begin_object();
+  json.field("pending", lane.pending).field("sent", lane.counts.sent);
+  json.field("failed", lane.counts.failed + lane.counts.expired);
+  json.field("expired", lane.counts.expired).field("skipped", lane.counts.skipped);
+  const int64_t age =
+      lane.oldest_pending_ms == 0 ? 0 : std::max<int64_t>(0, now_ms - lane.oldest_pending_ms);
+  json.field("oldest_pending_seconds", age / 1000);
+  if (lane.kind == storage::LaneKind::kDestination) {
+    json.field("state", lane.status.state).field("in_flight", lane.status.in_flight);
+    json.field("attempts", lane.status.attempts).field("last_error", lane.status.last_error);
+    write_time(json, "next_attempt_at", lane.status.next_attempt_ms);
+  }
+  json.end_object();
+}
+
+std::string human_bytes(uint64_t bytes) {
+  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(units)) {
+    value /= 1024;
+    ++unit;
+  }
+  return fmt::format(fmt::runtime(unit == 0 ? "{:.0f} {}" : "{:.1f} {}"), value, units[unit]);
+}
+
+std::string human_seconds(int64_t seconds) {
+  if (seconds < 120) return fmt::format("{} s", seconds);
+  if (seconds < 7200) return fmt::format("{} min", seconds / 60);
+  if (seconds < 172'800) return fmt::format("{} h", seconds / 3600);
+  return fmt::format("{} d", seconds / 86'400);
+}
+
+storage::ShardStatus sum_shards(const storage::Store& store) {
+  storage::ShardStatus sum;
+  for (unsigned shard = 0; shard < store.shards(); ++shard) {
+    const storage::ShardStatus status = store.shard_status(shard);
+    sum.first += status.first;
+    sum.end += status.end;
+    sum.bytes += status.bytes;
+    sum.segments += status.segments;
+    sum.damaged_segments += status.damaged_segments;
+    sum.dedupe_entries += status.dedupe_entries;
+    sum.dedupe_window_ms = shard == 0 ? status.dedupe_window_ms
+                                      : std::min(sum.dedupe_window_ms, status.dedupe_window_ms);
+  }
+  return sum;
+}
+
+}  // namespace
+
+Stats::Stats(storage::Store& store, const std::atomic<forwarder::Forwarder*>& forwarder,
+             MetricRegistry& metrics, const Clock& clock, NodeInfo info)
+    : store_(store),
+      forwarder_(forwarder),
+      metrics_(metrics),
+      clock_(clock),
+      info_(std::move(info)),
+      computed_expired_(metrics.counter(Metric::kStatsComputed, {"expired"})),
+      computed_forced_(metrics.counter(Metric::kStatsComputed, {"forced"})) {}
+
+void Stats::set_cache_ttl_ms(int64_t ttl_ms) {
+  cache_ttl_ms_.store(ttl_ms, std::memory_order_relaxed);
+}
+
+Live Stats::live() const {
+  Live live;
+  live.wall_ms = clock_.wall_ms();
+  // Lanes before the total: what is committed in between must not look sent.
+  for (const storage::LaneState& state : store_.lanes()) {
+    LiveLane& lane = live.lanes.emplace_back();
+    lane.name = state.name;
+    lane.kind = state.kind;
+    lane.counts = state.counts;
+    lane.pending = lane_pending(store_, state);
+    lane.oldest_pending_ms = store_.oldest_pending_ms(state.name);
+    live.pending = std::max(live.pending, lane.pending);
+    live.failed += state.counts.failed + state.counts.expired;
+  }
+  if (forwarder::Forwarder* forwarder = forwarder_.load(std::memory_order_acquire))
+    for (const forwarder::LaneStatus& status : forwarder->status())
+      for (LiveLane& lane : live.lanes)
+        if (lane.name == status.name) lane.status = status;
+  const storage::StoreTotals totals = store_.totals();
+  live.accepted = totals.accepted;
+  live.duplicates = totals.duplicates;
+  if (live.lanes.empty()) live.pending = totals.accepted;
+  live.pending = std::min(live.pending, live.accepted);
+  live.failed = std::min(live.failed, live.accepted - live.pending);
+  live.sent = live.accepted - live.pending - live.failed;
+  live.store = sum_shards(store_);
+  live.accepting = store_.admission() == storage::Refusal::kNone;
+  if (!live.accepting) live.refusal = store_.admission_detail();
+  for (const MetricRegistry::Series& series : metrics_.collect()) {
+    if (series.metric == Metric::kEvents && series.label_values[1] == "rejected")
+      live.rejected[series.label_values[2]] += static_cast<uint64_t>(series.value);
+    if (series.metric == Metric::kPipelineErrors)
+      live.refused[series.label_values[0]] += static_cast<uint64_t>(series.value);
+  }
+  std::lock_guard lock(mutex_);
+  if (samples_.size() >= 2) {
+    const Sample& from = samples_.front();
+    const Sample& to = samples_.back();
+    const double seconds = static_cast<double>(to.at_ns - from.at_ns) / 1e9;
+    live.accepted_per_second = static_cast<double>(to.accepted - from.accepted) / seconds;
+    live.sent_per_second = static_cast<double>(to.sent - from.sent) / seconds;
+  }
+  return live;
+}
+
+void Stats::sample() {
+  Sample sample;
+  sample.at_ns = clock_.monotonic_ns();
+  sample.accepted = store_.totals().accepted;
+  for (const storage::LaneState& lane : store_.lanes()) sample.sent += lane.counts.sent;
+  std::lock_guard lock(mutex_);
+  // A replayed lane may count backwards for a moment; rates are never negative.
+  if (!samples_.empty()) sample.sent = std::max(sample.sent, samples_.back().sent);
+  if (!samples_.empty() && sample.at_ns <= samples_.back().at_ns) return;
+  samples_.push_back(sample);
+  if (samples_.size() > kSamples) samples_.pop_front();
+}
+
+std::string Stats::live_json() const {
+  const Live live = this->live();
+  JsonWriter json;
+  json.begin_object();
+  json.field("pending", live.pending).field("sent", live.sent).field("failed", live.failed);
+  json.field("accepted", live.accepted).field("duplicates", live.duplicates);
+  write_map(json, "rejected", live.rejected);
+  write_map(json, "refused_requests", live.refused);
+  for (const auto kind : {storage::LaneKind::kDestination, storage::LaneKind::kConsumer}) {
+    json.key(kind == storage::LaneKind::kDestination ? "destinations" : "consumers").begin_object();
+    for (const LiveLane& lane : live.lanes)
+      if (lane.kind == kind) write_live_lane(json, lane, live.wall_ms);
+    json.end_object();
+  }
+  json.key("store").begin_object().field("id", store_.id().text());
+  json.field("accepting", live.accepting).field("refusal", live.refusal);
+  json.field("events", live.store.end - live.store.first).field("bytes", live.store.bytes);
+  json.field("max_bytes", info_.store_max_bytes).field("segments", live.store.segments);
+  json.field("damaged_segments", live.store.damaged_segments);
+  json.field("directory", info_.data_directory).end_object();
+  json.key("dedupe").begin_object().field("entries", live.store.dedupe_entries);
+  json.field("window_seconds", live.store.dedupe_window_ms / 1000).end_object();
+  json.key("rates").begin_object().field("accepted_per_second", live.accepted_per_second);
+  json.field("sent_per_second", live.sent_per_second).end_object();
+  json.field("node", info_.node).field("version", info_.version);
+  json.field("uptime_seconds", (live.wall_ms - info_.started_ms) / 1000);
+  json.field("generated_at", format_rfc3339_ms(live.wall_ms)).end_object();
+  return json.take();
+}
+
+std::string Stats::live_text() const {
+  const Live live = this->live();
+  std::string out = fmt::format("weir {} on {}, up {}\n", info_.version, info_.node,
+                                human_seconds((live.wall_ms - info_.started_ms) / 1000));
+  out += fmt::format("store      {} at {}: {} events, {} in {} segments\n", store_.id().text(),
+                     info_.data_directory, live.store.end - live.store.first,
+                     human_bytes(live.store.bytes), live.store.segments);
+  out += live.accepting ? "state      accepting events\n"
+                        : fmt::format("state      REFUSING events: {}\n", live.refusal);
+  if (live.store.damaged_segments != 0)
+    out += fmt::format("damaged    {} segments were set aside, see `weir store inspect`\n",
+                       live.store.damaged_segments);
+  out += fmt::format("dedupe     {} keys, window {}\n", live.store.dedupe_entries,
+                     human_seconds(live.store.dedupe_window_ms / 1000));
+  out += fmt::format("rates      {:.1f} events/s in, {:.1f} events/s out\n",
+                     live.accepted_per_second, live.sent_per_second);
+  out += fmt::format("events     {} accepted, {} duplicates: {} pending, {} sent, {} failed\n",
+                     live.accepted, live.duplicates, live.pending, live.sent, live.failed);
+  for (const auto& [reason, count] : live.rejected)
+    out += fmt::format("rejected   {:>10}  {}\n", count, reason);
+  for (const auto& [reason, count] : live.refused)
+    out += fmt::format("refused    {:>10}  requests: {}\n", count, reason);
+  if (live.lanes.empty()) {
+    out += "\nNo destination and no consumer: events wait in the store.\n";
+    return out;
+  }
+  out += fmt::format("\n{:<20} {:<12} {:>10} {:>10} {:>10} {:>10}  {}\n", "destination", "state",
+                     "pending", "sent", "failed", "oldest", "last error");
+  for (const LiveLane& lane : live.lanes) {
+    const int64_t age = lane.oldest_pending_ms == 0
+                            ? 0
+                            : std::max<int64_t>(0, live.wall_ms - lane.oldest_pending_ms) / 1000;
+    const bool destination = lane.kind == storage::LaneKind::kDestination;
+    out += fmt::format("{:<20} {:<12} {:>10} {:>10} {:>10} {:>10}  {}\n", lane.name,
+                       destination ? lane.status.state : "consumer", lane.pending, lane.counts.sent,
+                       lane.counts.failed + lane.counts.expired,
+                       lane.pending == 0 ? "-" : human_seconds(age), lane.status.last_error);
+  }
+  return out;
+}
+
+std::string Stats::cached_json() const {
+  std::lock_guard lock(mutex_);
+  if (cached_.empty() || clock_.monotonic_ns() - cached_at_ns_ >= cache_ttl_ms() * 1'000'000)
+    return {};
+  return cached_;
+}
+
+Result<std::string> Stats::fresh_json(bool forced) {
+  WEIR_ASSIGN_OR_RETURN(const storage::FreshCounts fresh, store_.fresh_counts());
+  (forced ? computed_forced_ : computed_expired_).add();
+  const Live live = this->live();
+  JsonWriter json;
+  json.begin_object();
+  write_counts(json, fresh.total);
+  json.field("accepted", live.accepted).field("duplicates", live.duplicates);
+  write_map(json, "rejected", live.rejected);
+  for (const auto kind : {storage::LaneKind::kDestination, storage::LaneKind::kConsumer}) {
+    json.key(kind == storage::LaneKind::kDestination ? "destinations" : "consumers").begin_object();
+    for (const LiveLane& lane : live.lanes) {
+      if (lane.kind != kind) continue;
+      const auto found = fresh.lanes.find(lane.name);
+      json.key(lane.name).begin_object();
+      write_counts(json, found == fresh.lanes.end() ? storage::EventStates{} : found->second);
+      json.field("state", kind == storage::LaneKind::kConsumer ? "" : lane.status.state.c_str());
+      json.end_object();
+    }
+    json.end_object();
+  }
+  json.key("tenants").begin_object();
+  for (const auto& [tenant, states] : fresh.tenants) {
+    json.key(tenant).begin_object();
+    write_counts(json, states);
+    json.end_object();
+  }
+  json.end_object();
+  json.field("generated_at", format_rfc3339_ms(clock_.wall_ms()));
+  json.field("cache_ttl_seconds", cache_ttl_ms() / 1000).end_object();
+  std::lock_guard lock(mutex_);
+  cached_ = json.take();
+  cached_at_ns_ = clock_.monotonic_ns();
+  return cached_;
+}
+
+}  // namespace weir::admin

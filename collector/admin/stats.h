@@ -1,0 +1,101 @@
+// Counts of events: exact ones, cached because they cost an index walk, and live ones that are
+// cheap at any time.
+// Thread: as said at each member.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "forwarder/forwarder.h"
+#include "storage/base/clock.h"
+#include "storage/base/metrics.h"
+#include "storage/store.h"
+
+namespace weir::admin {
+
+// What is known about the running process. Strings are set once at start-up.
+struct NodeInfo {
+  std::string node;
+  std::string version;
+  std::string kernel;
+  std::string data_directory;
+  int64_t started_ms = 0;
+  uint64_t store_max_bytes = 0;  // 0: 80 % of the file system
+};
+
+struct LiveLane {
+  std::string name;
+  storage::LaneKind kind = storage::LaneKind::kDestination;
+  uint64_t pending = 0;
+  storage::OutcomeCounts counts;
+  int64_t oldest_pending_ms = 0;
+  forwarder::LaneStatus status;  // destinations only
+};
+
+// Totals over events, from counters: with one lane exact, with several an event that failed in two
+// of them counts twice as failed. GET /api/v1/stats has the exact ones.
+struct Live {
+  uint64_t accepted = 0;  // ever
+  uint64_t duplicates = 0;
+  uint64_t pending = 0;
+  uint64_t sent = 0;
+  uint64_t failed = 0;
+  std::map<std::string, uint64_t> rejected;  // by reason, since the process started
+  std::map<std::string, uint64_t> refused;   // requests answered 503, by reason
+  std::vector<LiveLane> lanes;
+  storage::ShardStatus store;  // sums over the shards; the smallest dedupe window
+  bool accepting = false;
+  std::string refusal;             // in words, empty when accepting
+  double accepted_per_second = 0;  // over the last seconds
+  double sent_per_second = 0;
+  int64_t wall_ms = 0;
+};
+
+class Stats {
+ public:
+  // LIFETIME: everything outlives this. forwarder may be null until it was started.
+  Stats(storage::Store& store, const std::atomic<forwarder::Forwarder*>& forwarder,
+        MetricRegistry& metrics, const Clock& clock, NodeInfo info);
+
+  Live live() const;  // any thread
+  std::string live_json() const;
+  std::string live_text() const;  // for `weir status`
+
+  // The cached answer of /api/v1/stats, empty when there is none or it is too old. Any thread.
+  std::string cached_json() const;
+  // Counts anew and caches. May take long on a large store. THREAD: the worker.
+  Result<std::string> fresh_json(bool forced);
+  void set_cache_ttl_ms(int64_t ttl_ms);  // any thread
+  int64_t cache_ttl_ms() const { return cache_ttl_ms_.load(std::memory_order_relaxed); }
+
+  void sample();  // about once a second, for the rates. THREAD: the worker.
+
+  const NodeInfo& info() const { return info_; }
+
+ private:
+  struct Sample {
+    int64_t at_ns = 0;
+    uint64_t accepted = 0;
+    uint64_t sent = 0;
+  };
+
+  storage::Store& store_;
+  const std::atomic<forwarder::Forwarder*>& forwarder_;
+  MetricRegistry& metrics_;
+  const Clock& clock_;
+  const NodeInfo info_;
+  Counter& computed_expired_;
+  Counter& computed_forced_;
+  std::atomic<int64_t> cache_ttl_ms_{0};
+
+  mutable std::mutex mutex_;  // guards the three below
+  std::string cached_;
+  int64_t cached_at_ns_ = 0;
+  std::deque<Sample> samples_;
+};
+
+}  // namespace weir::admin
