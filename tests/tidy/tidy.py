@@ -58,7 +58,7 @@ def include_problems(path, text):
     folder = folder_of(path, rules.OWN)
     if not folder:
         return
-    allowed = rules.OWN_FILES.get(path, rules.OWN[folder] + [folder + "/", "storage/base/"])
+    allowed = rules.OWN_FILES.get(path, rules.OWN[folder] + ["storage/base/"])
     never = [] if path in rules.OWN_FILES else rules.NEVER.get(folder, [])
     free = folder in ("tests", "bench", "tools")
     for number, line in enumerate(text.splitlines(), 1):
@@ -71,6 +71,8 @@ def include_problems(path, text):
                 yield number, f'"{header}": write the path from the root of the tree'
             elif header.startswith(("tests/", "bench/")) and not free:
                 yield number, f'{folder}/ must not include "{header}"'
+            elif folder_of(header, rules.OWN) == folder:
+                continue
             elif not any(header.startswith(p) for p in allowed) or \
                     any(header.startswith(p) for p in never):
                 yield number, f'{folder}/ must not include "{header}" (docs/architecture.md)'
@@ -110,6 +112,8 @@ def length_problems(path, text):
     limit = rules.FILE_LINES.get(path, rules.MAX_FILE_LINES)
     if len(lines) > limit:
         yield 1, f"{len(lines)} lines, at most {limit}: split it"
+    if not path.startswith(OURS):
+        return
     start = None
     for number, line in enumerate(lines, 1):
         if start is None:
@@ -140,7 +144,7 @@ def anatomy_problems(path, text):
             yield 1, f'include the own header "{own}" first'
 
 
-UNFINISHED = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X:", r"not (yet )?impl" + "emented"]))
+UNFINISHED = re.compile("|".join(["TO" + "DO", "FIX" + "ME", "XX" + "X:"]))
 OUTSIDE = re.compile("|".join([r"\.\./" + "shared", "/wo" + "rk/", "work" + "tree", r"\bissue" + r" \d"]))
 
 

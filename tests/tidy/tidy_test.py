@@ -20,6 +20,7 @@ class Includes(unittest.TestCase):
                              ("collector/event/parser.cc", '"storage/store.h"'),
                              ("collector/admin/stats.cc", '"forwarder/lane.h"'),
                              ("collector/pipeline.cc", '"forwarder/forwarder.h"'),
+                             ("collector/pipeline.cc", '"collector/admin/stats.h"'),
                              ("forwarder/forwarder.cc", '"collector/http/server.h"'),
                              ("storage/writer.cc", '"writer.h"'),
                              ("collector/event/parser.cc", "<lmdb.h>"),
