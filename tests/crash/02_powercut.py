@@ -71,6 +71,9 @@ class PowerCut(unittest.TestCase):
     def test_02_kill_restart_duplicate_then_cut(self):
         scenarios.power_rounds(rounds=30 if LONG else 4, seconds=0.8, seed=2, kill_first=True)
 
-    def test_03_cut_with_slow_flushes(self):
+    def test_03_what_only_the_page_cache_knew_is_synced_before_it_is_believed(self):
+        print("    ", scenarios.believed_after_a_kill())
+
+    def test_04_cut_with_slow_flushes(self):
         scenarios.power_rounds(rounds=20 if LONG else 2, seconds=1.5, seed=3, slow_flush=0.1,
                                keeps=("random", "none"))

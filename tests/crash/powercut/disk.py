@@ -68,7 +68,7 @@ class PowerDisk:
                                        stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self._until(lambda: os.path.exists(sock) and os.path.exists(control), "nbdkit")
         self.control = socket.socket(socket.AF_UNIX)
-        self.control.connect(control)
+        self._until(lambda: self.control.connect_ex(control) == 0, "its control socket")
         self.answers = self.control.makefile("r")
         self.nbdfuse = subprocess.Popen(["nbdfuse", f"{self.fuse}/disk", "--unix", sock], stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log)
