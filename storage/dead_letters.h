@@ -4,9 +4,9 @@
 // Path: cold.  Thread: appends belong to the state thread; reading is for any thread.
 //
 // Two phases, because a letter belongs to a lane update in another file: append() makes the records
-// durable, then the update commits together with the mark confirmed_through(), then confirm() makes
-// them visible. Records above the mark at start belong to an update that never committed; its batch
-// is still open and will fail again, so they are dropped.
+// durable, then the update commits together with the mark (the highest confirmed record), then
+// confirm() makes them visible. Records above the mark at start belong to an update that never
+// committed; its batch is still open and will fail again, so they are dropped.
 //
 // Invariants
 //   1. One live letter per lane and position: a second one replaces the first.
@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "storage/base/metrics.h"
 #include "storage/base/result.h"
 #include "storage/lane.h"
+#include "storage/state.h"
 #include "storage/store.h"
 
 namespace weir::storage {
@@ -37,19 +39,43 @@ class DeadLetters {
     uint64_t max_letters = 0;
     uint64_t file_bytes = 0;  // map size of one file; 0: the default
   };
-  // confirmed: the mark from state; records above it are dropped unless keep_unconfirmed (state
-  // itself was restored from something older, so the mark says nothing).
+  // The mark of a state that does not know (it was restored from something older): keep all.
+  static constexpr uint64_t kKeepAll = ~uint64_t{0};
+
+  // Checks each file in a child process, sets damaged ones aside, drops records above the mark.
   static Result<std::unique_ptr<DeadLetters>> open(const Options& options, uint64_t confirmed,
-                                                   bool keep_unconfirmed, MetricRegistry& metrics);
+                                                   const Clock& clock, MetricRegistry& metrics);
   virtual ~DeadLetters() = default;
 
   // ---- any thread
+  // Live letters in the order of their ids.
   virtual Result<std::vector<DeadLetter>> list(const DeadLetterFilter& filter) const = 0;
   virtual Result<DeadLetter> get(uint64_t id) const = 0;
   virtual uint64_t size() const = 0;
   // (lane, reason) -> live letters.
   virtual std::map<std::pair<std::string, std::string>, uint64_t> counts() const = 0;
   virtual uint64_t bytes() const = 0;  // of the files
+  // The live letters of all lanes for one event, and the numbers of all of a shard in [first,
+  // last].
+  virtual std::vector<StateSnapshot::Failed> failed_at(Position position) const = 0;
+  virtual std::set<uint64_t> numbers(unsigned shard, uint64_t first, uint64_t last) const = 0;
+  virtual std::vector<StateSnapshot::Failed> failed() const = 0;
+
+  // ---- state thread
+  // What the changes of an update mean for the counts of its lane, per tenant.
+  struct Effect {
+    uint64_t mark = 0;                         // to be committed with the update
+    std::map<std::string, uint64_t> replaced;  // letters that took the place of an older one
+    std::vector<std::pair<std::string, Position>> sent;
+    std::vector<std::pair<std::string, Position>> discarded;
+  };
+  // Makes the letters and changes of one update durable, not yet visible. Letters or changes that
+  // are already there (an update applied again) change nothing. kLimit: max_letters is reached.
+  // Followed by confirm() or rollback() before the next append.
+  virtual Result<Effect> append(const LaneUpdate& update) = 0;
+  virtual void confirm() = 0;         // the mark is durable: makes them visible, deletes files
+  virtual void rollback() = 0;        // the update failed: takes the records back
+  virtual uint64_t mark() const = 0;  // the highest record in the files
 };
 
 struct DeadLetterInspection {

@@ -112,8 +112,10 @@ class State {
   // lets go of segments held by destinations that are no longer configured, starts the thread.
   virtual Status start(const std::vector<LaneOptions>& lanes,
                        const std::vector<uint64_t>& ends) = 0;
-  // Applies what was submitted, notes the clean stop, ends the thread. Idempotent.
-  virtual void stop() = 0;
+  // Applies what was submitted, ends the thread. clean: every segment is on disk as the page cache
+  // shows it (no failed sync), so the next start may believe it without looking. Idempotent.
+  virtual void stop(bool clean) = 0;
+  void stop() { stop(true); }
   // The reason of the failed sync, once there was one; a success as long as marks can succeed.
   virtual Status failure() const = 0;
 
@@ -128,6 +130,7 @@ class State {
                                                       Position position) const = 0;
   virtual Result<std::vector<ExpiredRange>> expired(std::string_view lane) const = 0;
   virtual DeadLetters& dead_letters() = 0;
+  virtual const DeadLetters& dead_letters() const = 0;
 
   // ---- retention. Each is durable when it returns.
   virtual ShardPast past(unsigned shard) const = 0;
@@ -154,7 +157,7 @@ struct StateInspection {
   std::optional<StoreIdentity> identity;
   std::vector<LaneState> lanes;
   std::vector<ShardPast> past;
-  uint64_t entries = 0;
+  uint64_t delivery_rows = 0;
   std::vector<std::string> problems;
 };
 StateInspection inspect_state(const std::string& path);

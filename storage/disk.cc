@@ -1,0 +1,115 @@
+#include "storage/disk.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "storage/base/clock.h"
+
+namespace weir::storage {
+namespace {
+
+// An open descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+Status sync_directory(const std::string& directory) {
+  Descriptor fd(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0) return fail_errno(errno, "cannot open the directory {}", directory);
+  if (fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync the directory {}", directory);
+  return {};
+}
+
+Status sync_and_drop_cache(const std::string& path) {
+  Descriptor fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (fd.get() < 0 && errno == ENOENT) return {};
+  if (fd.get() < 0) return fail_errno(errno, "cannot open {}", path);
+  if (fsync(fd.get()) != 0) return fail_errno(errno, "cannot sync {}", path);
+  // Advice: where it is not followed (tmpfs) there is no disk behind the cache either.
+  posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+  return {};
+}
+
+Status write_zeros(int fd, uint64_t from, uint64_t to) {
+  static const std::vector<char> kZeros(1 << 20);
+  while (from < to) {
+    const size_t size = std::min<uint64_t>(kZeros.size(), to - from);
+    const ssize_t written = pwrite(fd, kZeros.data(), size, static_cast<off_t>(from));
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail_errno(errno, "cannot write {} bytes of zeros", to - from);
+    from += static_cast<uint64_t>(written);
+  }
+  return {};
+}
+
+Result<std::string> set_aside(const std::string& directory, const std::string& name,
+                              int64_t now_ms) {
+  const std::string damaged = directory + "/damaged";
+  if (mkdir(damaged.c_str(), 0700) != 0 && errno != EEXIST)
+    return fail_errno(errno, "cannot create {}", damaged);
+  std::string stamp = format_rfc3339_ms(now_ms);
+  std::erase_if(stamp, [](char c) { return c == ':' || c == '-' || c == '.'; });
+  std::string target = fmt::format("{}/{}-{}", damaged, name, stamp);
+  for (int i = 2; file_exists(target); ++i)
+    target = fmt::format("{}/{}-{}-{}", damaged, name, stamp, i);
+  const std::string source = directory + "/" + name;
+  if (rename(source.c_str(), target.c_str()) != 0)
+    return fail_errno(errno, "cannot move the damaged file {} to {}", source, target);
+  WEIR_RETURN_IF_ERROR(sync_directory(damaged));
+  WEIR_RETURN_IF_ERROR(sync_directory(directory));
+  return target;
+}
+
+Status rename_durably(const std::string& directory, const std::string& from,
+                      const std::string& to) {
+  const std::string source = directory + "/" + from;
+  const std::string target = directory + "/" + to;
+  if (rename(source.c_str(), target.c_str()) != 0)
+    return fail_errno(errno, "cannot rename {} to {}", source, target);
+  return sync_directory(directory);
+}
+
+bool directory_in_use(const std::string& directory) {
+  Descriptor fd(open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC));
+  // The descriptor's end gives the lock back.
+  return fd.get() >= 0 && flock(fd.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+}
+
+bool file_exists(const std::string& path) {
+  struct stat info {};
+  return stat(path.c_str(), &info) == 0;
+}
+
+uint64_t file_bytes(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) return 0;
+  return static_cast<uint64_t>(info.st_size);
+}
+
+Result<uint64_t> disk_free_bytes(const std::string& path) {
+  struct statvfs info {};
+  if (statvfs(path.c_str(), &info) != 0)
+    return fail_errno(errno, "cannot ask for the free space at {}", path);
+  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+}
+
+}  // namespace weir::storage

@@ -1,0 +1,41 @@
+// Small steps with files that more than one part of the store takes: making a name durable, setting
+// a damaged file aside, filling with zeros, distrusting the page cache.
+// Path: cold.  Thread: any.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "storage/base/result.h"
+
+namespace weir::storage {
+
+// fsync of the directory: a file made, renamed or unlinked in it stays so after a power cut.
+Status sync_directory(const std::string& directory);
+
+// fsync of the file, then drops its cached pages (POSIX_FADV_DONTNEED): what is read next comes
+// from the disk. For files whose last writer may have died between write and sync. A file that does
+// not exist is no error.
+Status sync_and_drop_cache(const std::string& path);
+
+// Writes zeros from byte `from` to byte `to`, extending the file. Does not sync.
+Status write_zeros(int fd, uint64_t from, uint64_t to);
+
+// Moves directory/name to directory/damaged/<name>-<utc time>[-n] and syncs both directories.
+// Returns the new path.
+Result<std::string> set_aside(const std::string& directory, const std::string& name,
+                              int64_t now_ms);
+
+// rename(2) within one directory, then its fsync.
+Status rename_durably(const std::string& directory, const std::string& from, const std::string& to);
+
+// Whether a process holds the lock file of the data directory (flock on directory/lock).
+bool directory_in_use(const std::string& directory);
+
+bool file_exists(const std::string& path);
+uint64_t file_bytes(const std::string& path);  // size, 0 when it does not exist
+
+// Bytes an unprivileged process may still write to the file system of path.
+Result<uint64_t> disk_free_bytes(const std::string& path);
+
+}  // namespace weir::storage
