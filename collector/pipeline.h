@@ -33,6 +33,9 @@ struct PipelineOptions {
   int64_t commit_deadline_ms = 10'000;  // store.commit_deadline; then 503 outcome_unknown
   int retry_after_seconds = 5;          // on 503
   event::Limits limits;
+  uint64_t max_body_bytes = 0;  // of event requests, decoded; 0: the HTTP server's own limit
+  // Memory per reactor that events hold beside their bodies until the outcome; then 503.
+  uint64_t event_memory_bytes = uint64_t{128} << 20;
   // No key and no token is configured: only loopback Hosts without forwarding headers are served.
   bool open_mode = false;
 };

@@ -1,0 +1,41 @@
+#include "collector/event/encoder.h"
+
+#include "storage/base/bytes.h"
+
+namespace weir::event {
+namespace {
+
+// Client ids are text; nothing printable begins like this.
+constexpr std::string_view kRequestPrefix("\x01request\0", 9);
+constexpr std::string_view kContentPrefix(
+    "\x01"
+    "content\0",
+    9);
+
+}  // namespace
+
+Fingerprint choose_fingerprint(const DedupeSecret& secret, const EventFields& fields,
+                               const RequestIdentity& identity) {
+  if (!fields.id.empty()) return make_fingerprint(secret, fields.tenant, fields.id);
+  if (!identity.idempotency_key.empty()) {
+    std::string key(kRequestPrefix);
+    append_le(key, identity.index);
+    key.append(identity.idempotency_key);
+    return make_fingerprint(secret, fields.tenant, key);
+  }
+  if (identity.hash_content) {
+    std::string key(kContentPrefix);
+    append_sized_bytes(key, fields.source);
+    key.append(fields.raw);
+    return make_fingerprint(secret, fields.tenant, key);
+  }
+  return {};
+}
+
+std::string_view Encoder::encode_head(const EventFields& fields, Arena& arena) {
+  scratch_.clear();
+  append_event_head(scratch_, fields);
+  return arena.copy(scratch_);
+}
+
+}  // namespace weir::event

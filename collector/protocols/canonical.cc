@@ -1,0 +1,185 @@
+#include "collector/protocols/canonical.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "collector/http/query.h"
+#include "storage/base/clock.h"
+
+namespace weir::protocols {
+namespace {
+
+using event::Field;
+using event::FoundValue;
+using event::Scope;
+using event::Token;
+using event::ValueType;
+
+constexpr uint64_t kSearchedBeyondTop =
+    event::field_words(Field::kSessionId) | event::field_words(Field::kUserId) |
+    event::field_words(Field::kAnonymousId) | event::field_words(Field::kShopId) |
+    event::field_words(Field::kLocationId) | event::field_words(Field::kUrl) |
+    event::field_words(Field::kReferrer) | event::field_words(Field::kCampaignId) |
+    event::field_words(Field::kTrackingId) | event::field_words(Field::kVariant);
+
+// The canonical field a rule means, and where it lies in EventFields.
+std::string_view stored_text(const EventFields& fields, Field field) {
+  switch (field) {
+    case Field::kId:
+      return fields.id;
+    case Field::kName:
+      return fields.name;
+    case Field::kSessionId:
+      return fields.session_id;
+    case Field::kUserId:
+      return fields.user_id;
+    case Field::kAnonymousId:
+      return fields.anonymous_id;
+    case Field::kShopId:
+      return fields.shop_id;
+    case Field::kLocationId:
+      return fields.location_id;
+    case Field::kUrl:
+      return fields.url;
+    case Field::kReferrer:
+      return fields.referrer;
+    case Field::kCampaignId:
+      return fields.campaign_id;
+    case Field::kTrackingId:
+      return fields.tracking_id;
+    case Field::kVariant:
+      return fields.variant;
+    default:
+      return {};
+  }
+}
+
+FoundValue found_value(const EventInput& input, const Token& token) {
+  if (token.type == ValueType::kNull) return {};
+  if (token.type != ValueType::kString && token.type != ValueType::kNumber)
+    return {FoundValue::State::kOther, {}};
+  const std::string_view text = input.parser->value_text(token, input.arena);
+  if (text.empty()) return {};
+  return {FoundValue::State::kText, text};
+}
+
+// A field under a name Weir does not know, in the three places rules look at.
+FoundValue find_custom(const EventInput& input, std::string_view name) {
+  for (const Scope scope : {Scope::kTop, Scope::kProperties, Scope::kCampaign}) {
+    Token storage;
+    const Token* const token = input.parser->find(scope, name, &storage);
+    if (token == nullptr) continue;
+    const FoundValue value = found_value(input, *token);
+    if (value.state != FoundValue::State::kAbsent) return value;
+  }
+  return {};
+}
+
+// Whether a canonical field is there with a type that cannot be its value.
+bool has_other_type(const EventInput& input, Field field) {
+  const uint64_t words = event::field_words(field);
+  for (const Scope scope : {Scope::kTop, Scope::kProperties, Scope::kCampaign}) {
+    const Token* const token = input.parser->first(scope, words);
+    if (token != nullptr && found_value(input, *token).state == FoundValue::State::kOther)
+      return true;
+  }
+  return false;
+}
+
+std::string_view find_in_query(const EventInput& input, Field field) {
+  for (const event::WordInfo& word : event::kWordTable) {
+    if (word.field != field) continue;
+    const std::string_view text = query_text(input, word.text);
+    if (!text.empty()) return text;
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view query_text(const EventInput& input, std::string_view name) {
+  const auto raw = http::raw_query_value(input.head.query, name);
+  if (!raw) return {};
+  if (raw->find_first_of("%+") == std::string_view::npos) return *raw;
+  return input.arena.copy(http::form_decode(*raw));
+}
+
+std::string_view find_text_in(const EventInput& input, Scope scope, uint64_t words) {
+  uint64_t left = input.parser->present(scope) & words;
+  while (left != 0) {
+    const auto word = static_cast<event::Word>(__builtin_ctzll(left));
+    left &= left - 1;
+    const std::string_view text =
+        input.parser->value_text(input.parser->token(scope, word), input.arena);
+    if (!text.empty()) return text;
+  }
+  return {};
+}
+
+std::string_view find_text(const EventInput& input, Field field) {
+  if (input.parser == nullptr) return find_in_query(input, field);
+  const uint64_t words = event::field_words(field);
+  std::string_view text = find_text_in(input, Scope::kTop, words);
+  if (text.empty() && (words & kSearchedBeyondTop)) {
+    text = find_text_in(input, Scope::kProperties, words);
+    if (text.empty()) text = find_text_in(input, Scope::kCampaign, words);
+  }
+  return text;
+}
+
+void read_canonical(const EventInput& input, EventFields& fields) {
+  fields.id = find_text(input, Field::kId);
+  fields.name = find_text(input, Field::kName);
+  fields.session_id = find_text(input, Field::kSessionId);
+  fields.user_id = find_text(input, Field::kUserId);
+  fields.anonymous_id = find_text(input, Field::kAnonymousId);
+  fields.shop_id = find_text(input, Field::kShopId);
+  fields.location_id = find_text(input, Field::kLocationId);
+  fields.url = find_text(input, Field::kUrl);
+  fields.referrer = find_text(input, Field::kReferrer);
+  fields.campaign_id = find_text(input, Field::kCampaignId);
+  fields.tracking_id = find_text(input, Field::kTrackingId);
+  fields.variant = find_text(input, Field::kVariant);
+  const std::string_view time = find_text(input, Field::kTimestamp);
+  if (!time.empty()) fields.timestamp_ms = parse_time(time);
+  const std::string_view priority = find_text(input, Field::kPriority);
+  if (!priority.empty()) fields.priority = parse_priority(priority, fields.priority);
+}
+
+int64_t parse_time(std::string_view text) {
+  constexpr int64_t kLatest = 253'402'300'799'999;  // 9999-12-31T23:59:59.999Z
+  int64_t ms = 0;
+  if (parse_rfc3339_ms(text, &ms)) return ms > 0 && ms <= kLatest ? ms : 0;
+  const char* const end = text.data() + text.size();
+  const auto whole = std::from_chars(text.data(), end, ms);
+  if (whole.ec == std::errc() && whole.ptr == end) return ms > 0 && ms <= kLatest ? ms : 0;
+  double value = 0;
+  const auto number = std::from_chars(text.data(), end, value);
+  if (number.ec != std::errc() || number.ptr != end || !std::isfinite(value)) return 0;
+  if (value < 1 || value > static_cast<double>(kLatest)) return 0;
+  return static_cast<int64_t>(value);
+}
+
+uint8_t parse_priority(std::string_view text, uint8_t fallback) {
+  if (text == "low") return 0;
+  if (text == "normal") return 1;
+  if (text == "high") return 2;
+  return fallback;
+}
+
+FoundValue find_for_rule(const EventInput& input, const EventFields& fields,
+                         const event::FieldRule& rule) {
+  if (rule.known != Field::kNone) {
+    const std::string_view text = stored_text(fields, rule.known);
+    if (!text.empty()) return {FoundValue::State::kText, text};
+    if (input.parser != nullptr && has_other_type(input, rule.known))
+      return {FoundValue::State::kOther, {}};
+    return {};
+  }
+  if (input.parser != nullptr) return find_custom(input, rule.field);
+  const std::string_view text = query_text(input, rule.field);
+  if (text.empty()) return {};
+  return {FoundValue::State::kText, text};
+}
+
+}  // namespace weir::protocols
