@@ -68,6 +68,7 @@
   X(kSegmentsDeleted, kCounter, "weir_segments_deleted_total", 1, "reason", "Segments deleted, by what released them") \
   X(kEventsExpired, kCounter, "weir_events_expired_total", 1, "lane,reason", "Events a lane gave up because of max_backlog or its retry window") \
   X(kDamagedSegments, kCounter, "weir_damaged_files_total", 1, "kind", "Files set aside because they were damaged") \
+  X(kDamagedRecords, kCounter, "weir_damaged_records_total", 1, "", "Events that failed their checksum when they were read and were skipped") \
   X(kStateCommitSeconds, kHistogram, "weir_state_commit_seconds", 1e-9, "", "One commit of the state environment") \
   /* forwarder */                                                                                               \
   X(kForwardAttempts, kCounter, "weir_forward_attempts_total", 1, "destination,class", "Sends by outcome class: delivered, retry, split, reject, network") \
