@@ -1,0 +1,271 @@
+#include "storage/maintenance.h"
+
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "storage/base/log.h"
+#include "storage/dead_letters.h"
+#include "storage/disk.h"
+#include "storage/file_names.h"
+#include "storage/retention.h"
+
+namespace weir::storage {
+namespace {
+
+constexpr int64_t kLongestSleepMs = 250;
+constexpr int64_t kRetainEveryNs = 1'000'000'000;
+constexpr int64_t kDiskFullAtLeastNs = 250'000'000;
+constexpr uint64_t kDefaultShareOfDisk = 80;  // per cent
+constexpr uint64_t kMostHysteresis = uint64_t{8} << 20;
+
+uint64_t share_of_disk(const std::string& directory) {
+  struct statvfs info {};
+  if (statvfs(directory.c_str(), &info) != 0) return uint64_t{1} << 40;
+  return uint64_t{info.f_blocks} * info.f_frsize / 100 * kDefaultShareOfDisk;
+}
+
+}  // namespace
+
+Maintenance::Maintenance(const Parts& parts, std::vector<OrphanSidecar> orphans)
+    : parts_(parts),
+      max_bytes_(parts.options.max_bytes != 0 ? parts.options.max_bytes
+                                              : share_of_disk(parts.options.directory)),
+      orphans_(std::move(orphans)),
+      accepting_(parts.metrics.gauge(Metric::kStoreState)),
+      disk_free_(parts.metrics.gauge(Metric::kDiskFreeBytes)),
+      max_bytes_gauge_(parts.metrics.gauge(Metric::kStoreMaxBytes)),
+      oldest_pending_(parts.metrics.gauge(Metric::kOldestPending)) {
+  max_bytes_gauge_.set(static_cast<int64_t>(max_bytes_));
+  for (size_t i = 0; i < parts_.sets.size(); ++i) {
+    const std::string shard = std::to_string(i);
+    MetricRegistry& metrics = parts_.metrics;
+    gauges_.push_back({metrics.gauge(Metric::kStoreEvents, {shard}),
+                       metrics.gauge(Metric::kStoreBytes, {shard}),
+                       metrics.gauge(Metric::kStoreSegments, {shard, "active"}),
+                       metrics.gauge(Metric::kStoreSegments, {shard, "sealed"}),
+                       metrics.gauge(Metric::kStoreSegments, {shard, "damaged"}),
+                       metrics.gauge(Metric::kDedupeEntries, {shard}),
+                       metrics.gauge(Metric::kDedupeWindow, {shard}),
+                       metrics.gauge(Metric::kDedupeBytes, {shard})});
+  }
+}
+
+Maintenance::~Maintenance() { stop(); }
+
+void Maintenance::start() {
+  retain();
+  thread_ = std::thread([this] { run(); });
+}
+
+void Maintenance::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_release);
+  wakeup_.notify();
+  thread_.join();
+}
+
+void Maintenance::run() {
+  const int64_t sleep_ms =
+      std::clamp<int64_t>(parts_.options.commit_deadline_ms / 4, 1, kLongestSleepMs);
+  while (!stopping_.load(std::memory_order_acquire)) {
+    const bool woken = wakeup_.wait(sleep_ms * 1'000'000);
+    watch_commits();
+    prepare_successors();
+    write_sidecars();
+    const bool due = parts_.clock.monotonic_ns() - retained_ns_ >= kRetainEveryNs;
+    if (woken || due || parts_.admission.has(Refusal::kDiskFull)) retain();
+  }
+  // Sealed now or at the next start: now is quicker.
+  write_sidecars();
+}
+
+// A sync that has been running for longer than the deadline: whether it will succeed is unknown.
+// The writer clears the state when it returns.
+void Maintenance::watch_commits() {
+  const int64_t now = parts_.clock.monotonic_ns();
+  for (const Writer* writer : parts_.writers) {
+    const int64_t started = writer->commit_started_ns();
+    if (started == 0 || now - started < parts_.options.commit_deadline_ms * 1'000'000) continue;
+    parts_.admission.set(Refusal::kSyncStalled,
+                         "a commit has been waiting for the disk for longer than "
+                         "store.commit_deadline; its outcome is unknown");
+    // It may have returned in between.
+    if (writer->commit_started_ns() != started) parts_.admission.clear(Refusal::kSyncStalled);
+  }
+}
+
+void Maintenance::prepare_successors() {
+  for (Writer* writer : parts_.writers) {
+    if (!writer->successor().wanted()) continue;
+    if (auto made = writer->successor().prepare(); !made)
+      log::warn("successor_not_made", {{"error", made.error().message}});
+  }
+}
+
+void Maintenance::write_sidecars() {
+  for (SegmentSet* set : parts_.sets) {
+    for (const SegmentSet::Row& row : set->rows()) {
+      if (!row.sealed || row.has_sidecar || row.summary.empty()) continue;
+      if (auto written = set->write_sidecar(row.summary.first); !written)
+        log::warn("sidecar_not_written", {{"error", written.error().message}});
+    }
+  }
+}
+
+void Maintenance::retain() {
+  retained_ns_ = parts_.clock.monotonic_ns();
+  const auto disk_free = disk_free_bytes(parts_.options.directory);
+  if (!disk_free) {
+    log::warn("disk_unknown", {{"error", disk_free.error().message}});
+    return;
+  }
+  const RetentionPlan plan = plan_retention(describe(*disk_free));
+  apply(plan);
+  judge_disk(plan, *disk_free);
+  delete_orphans();
+  publish(*disk_free);
+}
+
+RetentionInput Maintenance::describe(uint64_t disk_free) {
+  const StoreOptions& options = parts_.options;
+  RetentionInput input;
+  for (const SegmentSet* set : parts_.sets) {
+    auto& rows = input.shards.emplace_back();
+    for (const SegmentSet::Row& row : set->rows())
+      rows.push_back({row.summary.first, row.summary.last, row.bytes, row.sealed && row.has_sidecar,
+                      row.summary.oldest_ms, row.summary.newest_ms});
+  }
+  input.lanes = parts_.state.retention_lanes();
+  for (RetentionLane& lane : input.lanes) {
+    for (unsigned shard = 0; shard < lane.low.size(); ++shard) {
+      if (lane.low[shard] >= parts_.log.end(shard)) continue;
+      const int64_t received = parts_.log.received_ms(shard, lane.low[shard]);
+      if (received != 0 && (lane.oldest_pending_ms == 0 || received < lane.oldest_pending_ms))
+        lane.oldest_pending_ms = received;
+    }
+  }
+  input.retention_ms = options.retention_ms;
+  input.max_bytes = max_bytes_;
+  input.reserve_bytes = options.reserve_bytes;
+  input.headroom_bytes = std::min(2 * options.segment_bytes, max_bytes_ / 8);
+  input.other_bytes = parts_.state.dead_letters().bytes() + 2 * options.state_bytes;
+  for (const OrphanSidecar& orphan : orphans_) input.other_bytes += orphan.bytes;
+  input.disk_free_bytes = disk_free;
+  input.now_ms = parts_.clock.wall_ms();
+  int64_t oldest = 0;
+  for (const RetentionLane& lane : input.lanes)
+    if (lane.oldest_pending_ms != 0 && (oldest == 0 || lane.oldest_pending_ms < oldest))
+      oldest = lane.oldest_pending_ms;
+  oldest_pending_.set(oldest == 0 ? 0 : std::max<int64_t>(input.now_ms - oldest, 0) / 1000);
+  return input;
+}
+
+void Maintenance::apply(const RetentionPlan& plan) {
+  if (!plan.expiries.empty()) {
+    if (auto expired = parts_.state.expire(plan.expiries, parts_.log); !expired)
+      log::warn("expiry_failed", {{"error", expired.error().message}});
+  }
+  for (const Deletion& deletion : plan.deletions)
+    if (!delete_segment(deletion)) break;
+}
+
+// First the commit that says it is gone, then the file: a crash between the two leaves a leftover
+// that the next start deletes.
+bool Maintenance::delete_segment(const Deletion& deletion) {
+  SegmentSet& set = *parts_.sets[deletion.shard];
+  for (const SegmentSet::Row& row : set.rows()) {
+    if (row.summary.first != deletion.first) continue;
+    SegmentTrim trim;
+    trim.shard = deletion.shard;
+    trim.last = row.summary.last;
+    trim.accepted = {row.summary.events, row.summary.tenants};
+    if (auto trimmed = parts_.state.trim(trim, parts_.log); !trimmed) {
+      log::warn("segment_not_deleted", {{"error", trimmed.error().message}});
+      return false;
+    }
+    if (auto removed = set.remove(row.summary.first); !removed)
+      log::warn("segment_not_deleted", {{"error", removed.error().message}});
+    parts_.metrics.counter(Metric::kSegmentsDeleted, {std::string(deletion.reason)}).add();
+    log::info("segment_deleted", {{"shard", deletion.shard},
+                                  {"first", row.summary.first},
+                                  {"last", row.summary.last},
+                                  {"events", row.summary.events},
+                                  {"reason", deletion.reason}});
+    const std::string sidecar =
+        set.directory() + "/" + sidecar_name(deletion.shard, row.summary.first);
+    orphans_.push_back(
+        {deletion.shard, row.summary.first, file_bytes(sidecar), row.summary.committed_ms});
+    return true;
+  }
+  return true;
+}
+
+// Full below the reserve, and after a write that failed for want of space; over only when there is
+// clearly more again.
+void Maintenance::judge_disk(const RetentionPlan& plan, uint64_t disk_free) {
+  Admission& admission = parts_.admission;
+  for (const Refusal refusal : {Refusal::kStoreFull, Refusal::kBacklogFull}) {
+    if (plan.refusal == refusal) {
+      admission.set(refusal, plan.detail);
+    } else {
+      admission.clear(refusal);
+    }
+  }
+  const int64_t now = parts_.clock.monotonic_ns();
+  if (plan.refusal == Refusal::kDiskFull) admission.set(Refusal::kDiskFull, plan.detail);
+  if (!admission.has(Refusal::kDiskFull)) {
+    disk_full_since_ns_ = 0;
+    return;
+  }
+  if (disk_full_since_ns_ == 0) disk_full_since_ns_ = now;
+  const uint64_t reserve = parts_.options.reserve_bytes;
+  const bool roomy = disk_free >= reserve + std::min(reserve / 8, kMostHysteresis);
+  if (plan.refusal == Refusal::kDiskFull || !roomy ||
+      now - disk_full_since_ns_ < kDiskFullAtLeastNs)
+    return;
+  // The next commit tries; should it fail for want of space, the state is back.
+  admission.clear(Refusal::kDiskFull);
+  disk_full_since_ns_ = 0;
+}
+
+// Sidecars of deleted segments, once their fingerprints are out of the dedupe window.
+void Maintenance::delete_orphans() {
+  const int64_t oldest = parts_.clock.wall_ms() - parts_.options.dedupe_window_ms;
+  std::erase_if(orphans_, [&](const OrphanSidecar& orphan) {
+    if (orphan.committed_ms >= oldest) return false;
+    const std::string path =
+        parts_.options.directory + "/" + sidecar_name(orphan.shard, orphan.first);
+    if (unlink(path.c_str()) != 0 && errno != ENOENT)
+      log::warn("sidecar_not_deleted", {{"file", path}});
+    return true;
+  });
+}
+
+void Maintenance::publish(uint64_t disk_free) {
+  disk_free_.set(static_cast<int64_t>(disk_free));
+  accepting_.set(parts_.admission.current() == Refusal::kNone ? 1 : 0);
+  for (size_t i = 0; i < parts_.sets.size(); ++i) {
+    uint64_t events = 0;
+    uint64_t bytes = 0;
+    int64_t sealed = 0;
+    for (const SegmentSet::Row& row : parts_.sets[i]->rows()) {
+      events += row.summary.events;
+      bytes += row.bytes;
+      sealed += row.sealed ? 1 : 0;
+    }
+    const ShardGauges& gauges = gauges_[i];
+    gauges.events.set(static_cast<int64_t>(events));
+    gauges.bytes.set(static_cast<int64_t>(bytes));
+    gauges.active.set(1);
+    gauges.sealed.set(sealed);
+    gauges.damaged.set(static_cast<int64_t>(parts_.sets[i]->damaged()));
+    gauges.dedupe_entries.set(static_cast<int64_t>(parts_.writers[i]->dedupe_entries()));
+    gauges.dedupe_window.set(parts_.writers[i]->dedupe_window_ms() / 1000);
+    gauges.dedupe_bytes.set(static_cast<int64_t>(parts_.writers[i]->dedupe_bytes()));
+  }
+}
+
+}  // namespace weir::storage

@@ -1,0 +1,86 @@
+// What the store does beside writing and reading, on one thread: watches for a sync that hangs,
+// prepares successors, seals (sidecars), applies retention, notices a full disk and its end,
+// publishes gauges.
+// Path: cold.  Thread: its own; wake() is for any.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "storage/admission.h"
+#include "storage/base/clock.h"
+#include "storage/base/metrics.h"
+#include "storage/base/wakeup.h"
+#include "storage/log_reader.h"
+#include "storage/recovery.h"
+#include "storage/segment_set.h"
+#include "storage/state.h"
+#include "storage/store.h"
+#include "storage/writer.h"
+
+namespace weir::storage {
+
+class Maintenance {
+ public:
+  struct Parts {
+    const StoreOptions& options;
+    const Clock& clock;
+    MetricRegistry& metrics;
+    Admission& admission;
+    State& state;
+    LogReader& log;
+    std::vector<SegmentSet*> sets;
+    std::vector<Writer*> writers;
+  };
+  Maintenance(const Parts& parts, std::vector<OrphanSidecar> orphans);
+  ~Maintenance();
+
+  void start();
+  void stop();  // idempotent
+  void wake() { wakeup_.notify(); }
+
+ private:
+  struct ShardGauges {
+    Gauge& events;
+    Gauge& bytes;
+    Gauge& active;
+    Gauge& sealed;
+    Gauge& damaged;
+    Gauge& dedupe_entries;
+    Gauge& dedupe_window;
+    Gauge& dedupe_bytes;
+  };
+
+  void run();
+  void watch_commits();
+  void prepare_successors();
+  void write_sidecars();
+  void retain();
+  RetentionInput describe(uint64_t disk_free);
+  void apply(const RetentionPlan& plan);
+  bool delete_segment(const Deletion& deletion);
+  void judge_disk(const RetentionPlan& plan, uint64_t disk_free);
+  void delete_orphans();
+  void publish(uint64_t disk_free);
+
+  Parts parts_;
+  uint64_t max_bytes_ = 0;
+  std::vector<OrphanSidecar> orphans_;
+  std::thread thread_;
+  Wakeup wakeup_;
+  std::atomic<bool> stopping_{false};
+  int64_t retained_ns_ = 0;
+  int64_t disk_full_since_ns_ = 0;
+  std::vector<ShardGauges> gauges_;
+  Gauge& accepting_;
+  Gauge& disk_free_;
+  Gauge& max_bytes_gauge_;
+  Gauge& oldest_pending_;
+};
+
+}  // namespace weir::storage
