@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -32,7 +33,13 @@ int64_t read_number(const char* path) {
 uint64_t read_own_status(const char* key, int base) {
   std::ifstream file("/proc/self/status");
   for (std::string line; std::getline(file, line);)
-    if (line.starts_with(key)) return std::strtoull(line.c_str() + std::strlen(key), nullptr, base);
+    if (line.starts_with(key)) {
+      const size_t at = line.find_first_not_of(" \t", std::strlen(key));
+      uint64_t number = 0;
+      if (at != std::string::npos)
+        std::from_chars(line.data() + at, line.data() + line.size(), number, base);
+      return number;
+    }
   return 0;
 }
 

@@ -1,3 +1,4 @@
+// PeerAddress (stream.h): from the kernel's socket address, and as text.
 #include <arpa/inet.h>
 
 #include <cstddef>

@@ -24,7 +24,8 @@ OWN = {
                       "collector/metric_docs.h", "storage/"],
     # The table of options names every component's own options.
     "collector/options": ["storage/", "forwarder/forwarder.h", "collector/event/",
-                          "collector/http/", "collector/reactor/limits.h"],
+                          "collector/http/", "collector/reactor/limits.h",
+                          "collector/admin/access.h"],
     # The verbs: serve puts everything together, the others are clients and tools.
     "collector/cli": ["storage/", "forwarder/forwarder.h", "collector/"],
     # The ingest order: everything a request passes, nothing that happens after its commit.
@@ -83,7 +84,7 @@ SYSTEM_HEADERS = {
 BANNED = [
     (r"\b(strcpy|strcat|sprintf|vsprintf|gets|strtok)\s*\(", (), "fmt::format, std::string"),
     (r"\b(atoi|atol|atoll|atof|strtol|strtoul|strtoll|strtoull)\s*\(", (), "std::from_chars"),
-    (r"\b(rand|srand|random)\s*\(", (), "storage/base/ids.h, <random>"),
+    (r"\b(std::|(?<![\w.>:]))s?rand\s*\(", (), "storage/base/ids.h, <random>"),
     (r"\b(localtime|gmtime|asctime|ctime)\s*\(", (), "storage/base/clock.h"),
     (r"\bassert\s*\(", (), "WEIR_CHECK (stays on in release builds)"),
     (r"\busing\s+namespace\s+std\b", (), "the qualified name"),

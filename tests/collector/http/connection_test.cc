@@ -1,7 +1,7 @@
 // The connection's state machine: order, keep-alive, framing of answers, closing, slow clients.
 #include <gmock/gmock.h>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {

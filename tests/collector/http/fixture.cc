@@ -1,4 +1,4 @@
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 #include <arpa/inet.h>
 
