@@ -79,7 +79,6 @@ void LoopImpl::run() {
   for (auto& listener : listeners_) listener->arm();
   while (!stop_requested_.load(std::memory_order_acquire)) turn();
   shut_down();
-  ring_->release_thread();
 }
 
 void LoopImpl::prepare_thread() const {
@@ -204,9 +203,9 @@ void LoopImpl::shut_down() {
   shutting_down_ = true;
   if (wakeup_read_.in_flight()) ring_->cancel(wakeup_cancel_, wakeup_read_);
   while (!everything_closed() && now_ns_ < give_up_ns_) turn();
+  ring_->release_thread();
   if (everything_closed()) return;
   log::error("close_timeout", {{"reactor", options_.name}, {"connections", streams_.open()}});
-  ring_->release_thread();
   ring_.reset();
   streams_.for_each_open([](SocketStream& stream) { stream.close_without_ring(); });
 }
