@@ -121,7 +121,8 @@ class Loop {
   virtual void add_turn_hook(TurnHook& hook) = 0;  // before run() or on the loop's thread
 
   virtual Wakeup& wakeup() = 0;  // notify() from any thread …
-  // … runs these on the loop's thread, in the order they were added. Before run() or on its thread.
+  // … runs these on the loop's thread, in the order they were added; stop() does so too. Add before
+  // run() or on its thread.
   virtual void on_wakeup(std::function<void()> callback) = 0;
 
   virtual int64_t now_ns() const = 0;   // monotonic, read once per turn

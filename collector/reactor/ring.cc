@@ -98,8 +98,10 @@ void Ring::cancel_descriptor(Completion& completion, int fd) {
 
 void Ring::submit_and_wait(int64_t timeout_ns) {
   int result;
-  if (timeout_ns == 0) {
-    // Deferred task work runs only in a call that asks for events, also when nobody waits.
+  // Deferred task work runs only in a call that asks for events. When completions are there already
+  // (a full submission queue was handed over in mid-turn) liburing's waiting call does not ask, and
+  // an operation that ends by task work alone would never end.
+  if (timeout_ns == 0 || io_uring_cq_ready(&ring_) > 0) {
     result = io_uring_submit_and_get_events(&ring_);
   } else {
     __kernel_timespec timeout{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};

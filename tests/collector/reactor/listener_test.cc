@@ -59,6 +59,7 @@ TEST_F(ListenerTest, TellsThePeersAddress) {
   socklen_t size = sizeof local;
   getsockname(client.fd(), reinterpret_cast<sockaddr*>(&local), &size);
   EXPECT_EQ(ntohs(local.sin_port), expected_port);
+  stop();
 }
 
 TEST(PeerAddressTest, ReadsBothFamilies) {

@@ -174,7 +174,8 @@ class LambdaFactory : public ConnectionFactory {
   Make make_;
 };
 
-// A loop with one listener, on its own thread between start() and stop().
+// A loop with one listener, on its own thread between start() and stop(). A test whose callbacks
+// refer to its local variables ends with stop(): they run until then.
 class LoopTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -209,8 +210,13 @@ class LoopTest : public testing::Test {
   }
   void stop() {
     if (!thread_.joinable()) return;
+    const auto begin = std::chrono::steady_clock::now();
     loop_->stop();
     thread_.join();
+    const auto took = std::chrono::steady_clock::now() - begin;
+    if (options_.close_timeout_ns > 0) {
+      EXPECT_LT(took, std::chrono::nanoseconds(options_.close_timeout_ns)) << "a join hung";
+    }
   }
   uint16_t port() const { return listener_->port(); }
 

@@ -74,6 +74,24 @@ TEST_F(RingTest, DropsTheCompletionOfAnEarlierUseOfTheSlot) {
   EXPECT_EQ(stale_.value(), 1u);
 }
 
+// A loop that fills its submission queue in each turn once never saw a receive end.
+TEST_F(RingTest, RunsTaskWorkAlthoughCompletionsAreThereAlready) {
+  with_ring(4, [&](Ring& ring) {
+    const int fd = eventfd(0, EFD_CLOEXEC);
+    uint64_t count = 0;
+    Operation read;
+    ring.read(read.completion, fd, &count, sizeof count);
+    turn(ring);
+    const uint64_t one = 1;
+    ASSERT_EQ(write(fd, &one, sizeof one), ssize_t{sizeof one});
+    std::deque<Operation> operations(6);  // the first four complete when the fifth finds no room
+    for (auto& operation : operations) ring.nop(operation.completion);
+    turn(ring, 1'000'000'000);
+    EXPECT_EQ(read.events, 1);
+    close(fd);
+  });
+}
+
 TEST_F(RingTest, WaitsAtMostAsLongAsAsked) {
   with_ring(8, [&](Ring& ring) {
     const auto begin = std::chrono::steady_clock::now();

@@ -83,6 +83,7 @@ TEST_F(StreamTest, ContinuesShortSendsToASlowReader) {
   EXPECT_TRUE(eventually([&] { return seen_.closed == 1; }));
   EXPECT_EQ(seen_.sent, 1);
   EXPECT_EQ(metric(Metric::kSentBytes), kSize);
+  stop();
 }
 
 // Pauses at the first byte; the test resumes it through the loop's wake-up.
@@ -143,6 +144,7 @@ TEST_F(StreamTest, DeliversNothingWhilePausedAndEverythingInOrderAfterwards) {
   EXPECT_TRUE(client.at_eof());
   EXPECT_TRUE(eventually([&] { return seen_.closed == 1; }));
   EXPECT_EQ(seen_.eof, 1);
+  stop();
 }
 
 // Pauses and resumes within and between callbacks, at random.
@@ -205,6 +207,7 @@ TEST_F(StreamTest, KeepsOrderUnderRandomPausesAndResumes) {
   for (auto& thread : threads) thread.join();
   EXPECT_TRUE(eventually([&] { return seen_.closed == kClients; }));
   EXPECT_EQ(seen_.errors, 0);
+  stop();
 }
 
 TEST_F(StreamTest, ReportsAResetOnceAndThenCloses) {
@@ -253,6 +256,7 @@ TEST_F(StreamTest, DeliversHeldBytesBeforeTheResetBehindThem) {
   EXPECT_TRUE(eventually([&] { return seen_.closed == 1; }));
   EXPECT_EQ(seen_.bytes, 4u);
   EXPECT_EQ(seen_.errors, 1);
+  stop();
 }
 
 TEST_F(StreamTest, StillSendsAfterThePeersEndOfStream) {
