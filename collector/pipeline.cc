@@ -28,7 +28,8 @@ bool is_loopback_host(std::string_view host) {
   const size_t colon = host.rfind(':');
   if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos)
     host = host.substr(0, colon);
-  return host == "localhost" || host == "[::1]" || host.substr(0, 4) == "127.";
+  if (host == "localhost" || host == "[::1]") return true;
+  return host.substr(0, 4) == "127." && host.find_first_not_of("0123456789.") == host.npos;
 }
 
 class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ingest::Worker {
