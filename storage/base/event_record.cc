@@ -1,39 +1,63 @@
 #include "storage/base/event_record.h"
 
+#include <cstring>
+
 namespace weir {
 namespace {
 
-void append_text(std::string& out, uint8_t tag, std::string_view text) {
-  if (text.empty()) return;
-  out.push_back(static_cast<char>(tag));
-  append_sized_bytes(out, text);
+char* put_text(char* to, uint8_t tag, std::string_view text) {
+  if (text.empty()) return to;
+  *to++ = static_cast<char>(tag);
+  uint64_t size = text.size();
+  for (; size >= 0x80; size >>= 7) *to++ = static_cast<char>(size | 0x80);
+  *to++ = static_cast<char>(size);
+  std::memcpy(to, text.data(), text.size());
+  return to + text.size();
 }
 
-void append_byte(std::string& out, uint8_t tag, uint8_t value) {
-  out.push_back(static_cast<char>(tag));
-  out.push_back(1);
-  out.push_back(static_cast<char>(value));
+char* put_byte(char* to, uint8_t tag, uint8_t value) {
+  *to++ = static_cast<char>(tag);
+  *to++ = 1;
+  *to++ = static_cast<char>(value);
+  return to;
 }
 
 }  // namespace
 
-void append_event_head(std::string& out, const EventFields& fields) {
-#define WEIR_EVENT_APPEND(member, tag, name) append_text(out, tag, fields.member);
-  WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_APPEND)
-#undef WEIR_EVENT_APPEND
+size_t event_head_bound(const EventFields& fields) {
+  size_t size = 32;  // timestamp, priority, sandbox, encoding, end
+#define WEIR_EVENT_BOUND(member, tag, name) size += fields.member.size() + 11;
+  WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_BOUND)
+#undef WEIR_EVENT_BOUND
+  return size;
+}
+
+size_t write_event_head(char* out, const EventFields& fields) {
+  char* to = out;
+#define WEIR_EVENT_PUT(member, tag, name) to = put_text(to, tag, fields.member);
+  WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_PUT)
+#undef WEIR_EVENT_PUT
   if (fields.timestamp_ms != 0) {
-    out.push_back(static_cast<char>(kTagTimestamp));
-    out.push_back(sizeof fields.timestamp_ms);
-    append_le(out, fields.timestamp_ms);
+    *to++ = static_cast<char>(kTagTimestamp);
+    *to++ = sizeof fields.timestamp_ms;
+    store_le(to, fields.timestamp_ms);
+    to += sizeof fields.timestamp_ms;
   }
-  if (fields.priority != 1) append_byte(out, kTagPriority, fields.priority);
+  if (fields.priority != 1) to = put_byte(to, kTagPriority, fields.priority);
   if (fields.sandbox) {
-    out.push_back(static_cast<char>(kTagSandbox));
-    out.push_back(0);
+    *to++ = static_cast<char>(kTagSandbox);
+    *to++ = 0;
   }
   if (fields.raw_encoding != RawEncoding::kJson)
-    append_byte(out, kTagRawEncoding, static_cast<uint8_t>(fields.raw_encoding));
-  out.push_back(0);
+    to = put_byte(to, kTagRawEncoding, static_cast<uint8_t>(fields.raw_encoding));
+  *to++ = 0;
+  return static_cast<size_t>(to - out);
+}
+
+void append_event_head(std::string& out, const EventFields& fields) {
+  const size_t before = out.size();
+  out.resize(before + event_head_bound(fields));
+  out.resize(before + write_event_head(out.data() + before, fields));
 }
 
 bool decode_event_record(std::string_view payload, EventFields* fields) {

@@ -68,6 +68,9 @@ constexpr uint8_t kTagRawEncoding = 67;  // u8; absent: kJson
 // Appends field* end. The raw bytes follow wherever the caller keeps them: the store writes both
 // pieces behind one another.
 void append_event_head(std::string& out, const EventFields& fields);
+// The same into memory of the caller's: at most event_head_bound() bytes; returns how many.
+size_t event_head_bound(const EventFields& fields);
+size_t write_event_head(char* out, const EventFields& fields);
 
 // False when the bytes do not follow the grammar; *fields is then unspecified.
 bool decode_event_record(std::string_view payload, EventFields* fields);
