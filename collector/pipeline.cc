@@ -97,7 +97,6 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   Acknowledger ack_;
   CredentialReader credentials_;
   event::EventParser parser_;
-  event::Encoder encoder_;
   std::unique_ptr<storage::Appender> appender_;
   std::unique_ptr<KeyEpoch> keys_;
   std::vector<std::unique_ptr<KeyEpoch>> retired_;
@@ -381,7 +380,7 @@ PipelineImpl::Verdict PipelineImpl::append(Ingest& ingest, const event::Key& key
   entry.fingerprint = event::choose_fingerprint(
       secret_, fields, {ingest.head.idempotency_key, index, key.hash_content});
   entry.tenant = key.tenant;
-  entry.head = encoder_.encode_head(fields, ingest.arena);
+  entry.head = event::encode_head(fields, ingest.arena);
   entry.raw = fields.raw;
   ingest.encoded_bytes += entry.head.size();
   if (ingest.encoded_bytes > options_.limits.encoded_bytes)

@@ -72,14 +72,13 @@ class Worker {
     if (!adapter.read_event(input, fields).empty()) return 0;
     const Fingerprint fingerprint = event::choose_fingerprint(secret_, fields, {});
     benchmark::DoNotOptimize(fingerprint);
-    return encoder_.encode_head(fields, arena_).size();
+    return event::encode_head(fields, arena_).size();
   }
 
   event::Limits limits_;
   event::EventParser parser_;
   event::BodyReader reader_;
   event::Arena arena_;
-  event::Encoder encoder_;
   protocols::RequestHead head_;
   DedupeSecret secret_;
   std::string_view envelope_;

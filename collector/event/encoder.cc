@@ -1,5 +1,7 @@
 #include "collector/event/encoder.h"
 
+#include <string>
+
 #include "storage/base/bytes.h"
 
 namespace weir::event {
@@ -32,10 +34,12 @@ Fingerprint choose_fingerprint(const DedupeSecret& secret, const EventFields& fi
   return {};
 }
 
-std::string_view Encoder::encode_head(const EventFields& fields, Arena& arena) {
-  scratch_.clear();
-  append_event_head(scratch_, fields);
-  return arena.copy(scratch_);
+std::string_view encode_head(const EventFields& fields, Arena& arena) {
+  const size_t bound = event_head_bound(fields);
+  char* const head = arena.allocate(bound);
+  const size_t size = write_event_head(head, fields);
+  arena.shrink_last(bound - size);
+  return {head, size};
 }
 
 }  // namespace weir::event

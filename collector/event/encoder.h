@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 #include "collector/event/arena.h"
@@ -25,13 +24,7 @@ struct RequestIdentity {
 Fingerprint choose_fingerprint(const DedupeSecret& secret, const EventFields& fields,
                                const RequestIdentity& identity);
 
-class Encoder {
- public:
-  // The record's head (storage/base/event_record.h) in the arena.
-  std::string_view encode_head(const EventFields& fields, Arena& arena);
-
- private:
-  std::string scratch_;  // keeps its capacity
-};
+// The record's head (storage/base/event_record.h). LIFETIME: the arena's.
+std::string_view encode_head(const EventFields& fields, Arena& arena);
 
 }  // namespace weir::event

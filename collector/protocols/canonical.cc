@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <iterator>
 
 #include "collector/http/query.h"
 #include "storage/base/clock.h"
@@ -116,34 +117,52 @@ std::string_view find_text_in(const EventInput& input, Scope scope, uint64_t wor
   return {};
 }
 
-std::string_view find_text(const EventInput& input, Field field) {
-  if (input.parser == nullptr) return find_in_query(input, field);
-  const uint64_t words = event::field_words(field);
-  std::string_view text = find_text_in(input, Scope::kTop, words);
-  if (text.empty() && (words & kSearchedBeyondTop)) {
-    text = find_text_in(input, Scope::kProperties, words);
-    if (text.empty()) text = find_text_in(input, Scope::kCampaign, words);
+namespace {
+
+// Texts by field. One pass over the members that are there costs less than a search per field.
+struct FoundTexts {
+  std::string_view texts[static_cast<size_t>(Field::kNone)];
+  std::string_view operator[](Field field) const { return texts[static_cast<size_t>(field)]; }
+};
+
+// Words come in order of preference within a field, so the first non-empty one stays.
+void collect(const EventInput& input, Scope scope, uint64_t words, FoundTexts& found) {
+  for (uint64_t left = input.parser->present(scope) & words; left != 0; left &= left - 1) {
+    const auto word = static_cast<size_t>(__builtin_ctzll(left));
+    std::string_view& text = found.texts[static_cast<size_t>(event::kWordTable[word].field)];
+    if (!text.empty()) continue;
+    text = input.parser->value_text(input.parser->token(scope, static_cast<event::Word>(word)),
+                                    input.arena);
   }
-  return text;
 }
 
+}  // namespace
+
 void read_canonical(const EventInput& input, EventFields& fields) {
-  fields.id = find_text(input, Field::kId);
-  fields.name = find_text(input, Field::kName);
-  fields.session_id = find_text(input, Field::kSessionId);
-  fields.user_id = find_text(input, Field::kUserId);
-  fields.anonymous_id = find_text(input, Field::kAnonymousId);
-  fields.shop_id = find_text(input, Field::kShopId);
-  fields.location_id = find_text(input, Field::kLocationId);
-  fields.url = find_text(input, Field::kUrl);
-  fields.referrer = find_text(input, Field::kReferrer);
-  fields.campaign_id = find_text(input, Field::kCampaignId);
-  fields.tracking_id = find_text(input, Field::kTrackingId);
-  fields.variant = find_text(input, Field::kVariant);
-  const std::string_view time = find_text(input, Field::kTimestamp);
-  if (!time.empty()) fields.timestamp_ms = parse_time(time);
-  const std::string_view priority = find_text(input, Field::kPriority);
-  if (!priority.empty()) fields.priority = parse_priority(priority, fields.priority);
+  FoundTexts found;
+  if (input.parser != nullptr) {
+    collect(input, Scope::kTop, ~event::field_words(Field::kNone), found);
+    collect(input, Scope::kProperties, kSearchedBeyondTop, found);
+    collect(input, Scope::kCampaign, kSearchedBeyondTop, found);
+  } else {
+    for (size_t field = 0; field < std::size(found.texts); ++field)
+      found.texts[field] = find_in_query(input, static_cast<Field>(field));
+  }
+  fields.id = found[Field::kId];
+  fields.name = found[Field::kName];
+  fields.session_id = found[Field::kSessionId];
+  fields.user_id = found[Field::kUserId];
+  fields.anonymous_id = found[Field::kAnonymousId];
+  fields.shop_id = found[Field::kShopId];
+  fields.location_id = found[Field::kLocationId];
+  fields.url = found[Field::kUrl];
+  fields.referrer = found[Field::kReferrer];
+  fields.campaign_id = found[Field::kCampaignId];
+  fields.tracking_id = found[Field::kTrackingId];
+  fields.variant = found[Field::kVariant];
+  if (!found[Field::kTimestamp].empty()) fields.timestamp_ms = parse_time(found[Field::kTimestamp]);
+  if (!found[Field::kPriority].empty())
+    fields.priority = parse_priority(found[Field::kPriority], fields.priority);
 }
 
 int64_t parse_time(std::string_view text) {

@@ -11,10 +11,8 @@
 
 namespace weir::protocols {
 
-// Text (or number, as written) of the preferred non-empty member that means field; null and ""
-// count as absent. Empty when there is none.
-std::string_view find_text(const EventInput& input, event::Field field);
-// The same in one scope only.
+// Text (or number, as written) of the preferred non-empty one of several words in one scope; null
+// and "" count as absent. Empty when there is none.
 std::string_view find_text_in(const EventInput& input, event::Scope scope, uint64_t words);
 
 // id, name, timestamp, priority, the ids of session, user, shop and so on: everything that native
