@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <atomic>
@@ -40,6 +41,7 @@ class ForwarderThread : public Forwarder {
     store_.subscribe(commits_);
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "weir-forward");
+      ignore_broken_pipes();
       run();
     });
   }
@@ -104,6 +106,14 @@ class ForwarderThread : public Forwarder {
     return all_lanes(&Lane::marked) || now >= drain_until_ns_ + kMarkGraceMs * 1'000'000;
   }
 
+  // OpenSSL writes to sockets without MSG_NOSIGNAL, and curl leaves the signal to us.
+  static void ignore_broken_pipes() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  }
+
   bool all_lanes(bool (Lane::*what)() const) const {
     return std::all_of(lanes_.begin(), lanes_.end(),
                        [&](const auto& lane) { return (lane.get()->*what)(); });
@@ -119,8 +129,7 @@ class ForwarderThread : public Forwarder {
       poll_set_.push_back({commits_.fd(), POLLIN, 0});
     else
       deadline = std::min(deadline, commits_quiet_until_ns_);
-    if (drain_until_ns_ != INT64_MAX)
-      deadline = std::min(deadline, now >= drain_until_ns_ ? now + 10'000'000 : drain_until_ns_);
+    if (stopping_.load()) deadline = std::min(deadline, now + kDrainLookMs * 1'000'000);
     for (const auto& lane : lanes_) {
       if (abandoned_) break;
       deadline = std::min(deadline, lane->deadline_ns());

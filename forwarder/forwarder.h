@@ -43,7 +43,7 @@ struct DestinationOptions {
   unsigned concurrency = 4;  // batches in flight at once
   int64_t connect_timeout_ms = 10'000;
   int64_t request_timeout_ms = 60'000;
-  int64_t stall_timeout_ms = 30'000;  // not a byte in either direction for this long: given up
+  int64_t stall_timeout_ms = 60'000;  // not a byte in either direction for this long: given up
   std::vector<std::pair<std::string, std::string>> headers;
   std::string hmac_key;  // empty: no Weir-Signature
   std::string ca_file;   // empty: the system's

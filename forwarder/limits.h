@@ -42,6 +42,8 @@ constexpr int64_t kCommitQuietMs = 5;
 // Status and gauges are refreshed at least this often.
 constexpr int64_t kStatusMs = 1'000;
 
+// When stopping: how often the lanes are asked whether they are done.
+constexpr int64_t kDrainLookMs = 10;
 // When stopping: how long marks on their way to the disk are waited for.
 constexpr int64_t kMarkGraceMs = 5'000;
 

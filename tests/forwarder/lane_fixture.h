@@ -10,20 +10,10 @@
 #include "forwarder/encoder.h"
 #include "forwarder/lane.h"
 #include "forwarder/retry_policy.h"
+#include "tests/forwarder/event_ids.h"
 #include "tests/forwarder/fake_store.h"
 
 namespace weir::forwarder::testing {
-
-// The ids of the events in a plain JSON body, in order.
-inline std::vector<std::string> event_ids(std::string_view body) {
-  std::vector<std::string> ids;
-  constexpr std::string_view kStart = "{\"id\":\"";
-  for (size_t at = body.find(kStart); at != std::string_view::npos; at = body.find(kStart, at)) {
-    at += kStart.size();
-    ids.emplace_back(body.substr(at, body.find('"', at) - at));
-  }
-  return ids;
-}
 
 class FakeDestination : public Destination {
  public:
