@@ -259,7 +259,7 @@ void DedupeIndex::evict_oldest(uint64_t* evicted) {
 void DedupeIndex::advance(int64_t now_ms) {
   // A clock that jumped back starts no tick; one that jumped forward ages everything.
   if (now_ms - ticks_.back().start_ms >= tick_ms_) ticks_.push_back({now_ms, 0});
-  while (ticks_.size() > 1 && ticks_[1].start_ms <= now_ms - options_.window_ms)
+  while (ticks_.size() > 1 && ticks_.front().start_ms + tick_ms_ <= now_ms - options_.window_ms)
     evict_oldest(&evicted_by_window_);
   while (size_ >= options_.max_entries && ticks_.size() > 1) evict_oldest(&evicted_by_cap_);
   // Ids of forgotten entries must not come round while entries that carry them are in a table.

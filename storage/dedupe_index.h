@@ -53,7 +53,7 @@ class DedupeIndex {
   // False: the cap is reached, or the entry is out of the window; nothing was inserted.
   bool load(const Fingerprint& fingerprint, uint64_t number, int64_t time_ms);
 
-  // Once per commit: moves time on, forgets what is out of the window or over the cap, reclaims
+  // Before each group: moves time on, forgets what is out of the window or over the cap, reclaims
   // the slots of one table.
   void advance(int64_t now_ms);
   // The originals first..last are gone (a damaged file): their keys are no longer duplicates.

@@ -28,7 +28,7 @@ struct SegmentWalk {
 
 // Walks the file in this process: only for a child, or for a file that is known to be sound. Checks
 // that keys ascend, every checksum, that each commit block describes exactly the events before it,
-// the free list, and that header and name agree. payload_sound, when given, judges each payload.
+// and that header and name agree. payload_sound, when given, judges each payload.
 SegmentWalk walk_segment(const std::string& path, unsigned shard, uint64_t first,
                          SegmentAccess access,
                          const FunctionRef<bool(std::string_view)>* payload_sound = nullptr);
@@ -46,6 +46,7 @@ class DamageCheck {
   // grammar: also decode every payload as an event record.
   Result<SegmentSummary> check(const std::string& path, unsigned shard, uint64_t first,
                                SegmentAccess access, bool grammar = false);
+  pid_t helper() const { return helper_; }  // for tests
 
  private:
   DamageCheck() = default;

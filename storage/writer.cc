@@ -195,6 +195,7 @@ bool Writer::entry_too_large(const AppendEntry& entry) {
 // Gives every new event its number; a duplicate gets that of its original. Insertions into the
 // index are provisional until the commit returns: roll_back() takes them back.
 void Writer::dedupe_group() {
+  index_->advance(clock_.wall_ms());
   const size_t size = group_.items.size();
   uint64_t number = next_;
   group_.first = number;
@@ -370,7 +371,6 @@ void Writer::finish_group(const CommitBlock* block) {
     commit_seconds_.record(static_cast<uint64_t>(now_ns - group_.began_ns));
     commit_events_.record(group_.stored);
     commit_bytes_.record(group_.payload_bytes);
-    index_->advance(block->committed_ms);
   }
   for (const GroupItem& item : group_.items)
     item.entry->outcome = item.number != 0 ? EntryOutcome::kStored : EntryOutcome::kDuplicate;

@@ -76,7 +76,8 @@ class TestClient {
   };
 
   // Lends without waiting.
-  Sent& lend(const std::vector<TestEvent>& events, int64_t received_ms = Clock::system().wall_ms()) {
+  Sent& lend(const std::vector<TestEvent>& events,
+             int64_t received_ms = Clock::system().wall_ms()) {
     Sent& sent = *sent_.emplace_back(std::make_unique<Sent>());
     for (const TestEvent& event : events) {
       EventFields fields;
@@ -117,7 +118,8 @@ class TestClient {
     }
   }
 
-  Sent& send(const std::vector<TestEvent>& events, int64_t received_ms = Clock::system().wall_ms()) {
+  Sent& send(const std::vector<TestEvent>& events,
+             int64_t received_ms = Clock::system().wall_ms()) {
     Sent& sent = lend(events, received_ms);
     EXPECT_TRUE(wait_all());
     return sent;
