@@ -1,9 +1,7 @@
 // The loop: tasks, timers, turn hooks, wake-ups from other threads, stopping, interruptions.
 #include "collector/reactor/loop.h"
 
-#include <fcntl.h>
 #include <sched.h>
-#include <sys/wait.h>
 
 #include <cstdlib>
 #include <memory>
@@ -11,6 +9,7 @@
 
 #include "storage/base/mailbox.h"
 #include "tests/collector/reactor/loop_fixture.h"
+#include "tests/collector/reactor/run_program.h"
 
 namespace weir::reactor {
 namespace {
@@ -258,24 +257,8 @@ TEST_F(LoopOnlyTest, EchoesThroughInterruptions) {
   }
 }
 
-int run_program(std::vector<const char*> arguments) {
-  arguments.push_back(nullptr);
-  const pid_t child = fork();
-  if (child == 0) {
-    const int null = open("/dev/null", O_RDWR);
-    dup2(null, STDERR_FILENO);
-    dup2(null, STDOUT_FILENO);
-    execvp(arguments[0], const_cast<char* const*>(arguments.data()));
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 TEST_F(LoopOnlyTest, SurvivesInterruptedSystemCalls) {
-  if (run_program({"strace", "-o", "/dev/null", "true"}) != 0)
-    GTEST_SKIP() << "strace is missing or may not trace here";
+  if (!can_trace()) GTEST_SKIP() << "strace is missing or may not trace here";
   setenv("WEIR_TEST_EXPECT_RETRIES", "1", 1);
   setenv("ASAN_OPTIONS", "detect_leaks=0", 1);  // the leak check cannot run while traced
   char self[4096] = "";
@@ -284,6 +267,7 @@ TEST_F(LoopOnlyTest, SurvivesInterruptedSystemCalls) {
                          "inject=io_uring_enter:error=EINTR:when=1+2", self,
                          "--gtest_filter=LoopOnlyTest.EchoesThroughInterruptions"}),
             0);
+  unsetenv("WEIR_TEST_EXPECT_RETRIES");
 }
 
 }  // namespace

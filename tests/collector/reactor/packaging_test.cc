@@ -1,9 +1,5 @@
 // The shipped seccomp profile allows what the reactor really calls: recorded with strace, compared
 // by name. (The profile denies with EPERM whatever it does not name.)
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-
 #include <cctype>
 #include <cstdlib>
 #include <fstream>
@@ -12,6 +8,7 @@
 #include <string>
 
 #include "tests/collector/reactor/loop_fixture.h"
+#include "tests/collector/reactor/run_program.h"
 
 namespace weir::reactor {
 namespace {
@@ -39,28 +36,19 @@ TEST(SeccompProfileTest, NamesTheThreeCallsOfIoUring) {
 }
 
 TEST(SeccompProfileTest, AllowsEverythingTheReactorCalls) {
+  if (!can_trace()) GTEST_SKIP() << "strace is missing or may not trace here";
   char trace_path[] = "/tmp/weir-reactor-trace-XXXXXX";
   const int trace_fd = mkstemp(trace_path);
   ASSERT_GE(trace_fd, 0);
   close(trace_fd);
   char self[4096] = "";
   ASSERT_GT(readlink("/proc/self/exe", self, sizeof self - 1), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    const int null = open("/dev/null", O_RDWR);
-    dup2(null, STDERR_FILENO);
-    dup2(null, STDOUT_FILENO);
-    setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
-    execlp("strace", "strace", "-f", "-o", trace_path, self,
-           "--gtest_filter=LoopOnlyTest.EchoesThroughInterruptions", nullptr);
-    _exit(127);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
+  setenv("ASAN_OPTIONS", "detect_leaks=0", 1);  // the leak check cannot run while traced
+  const int exit_code = run_program({"strace", "-f", "-o", trace_path, self,
+                                     "--gtest_filter=LoopOnlyTest.EchoesThroughInterruptions"});
   const std::string trace = read_file(trace_path);
   unlink(trace_path);
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    GTEST_SKIP() << "strace is missing or may not trace here";
+  ASSERT_EQ(exit_code, 0);
 
   const std::string profile = read_file(WEIR_SECCOMP_PROFILE);
   std::set<std::string> called;
