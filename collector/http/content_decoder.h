@@ -24,9 +24,15 @@ struct DecodeLimits {
 class ContentDecoder {
  public:
   static constexpr size_t kRatioFreeBytes = 64 << 10;
+#ifdef WEIR_TINY_LIMITS
+  static constexpr size_t kSmallEncoded = 4 << 10;
+  static constexpr size_t kSmallDecoded = 8 << 10;
+  static constexpr size_t kSliceBytes = 4 << 10;
+#else
   static constexpr size_t kSmallEncoded = 64 << 10;
   static constexpr size_t kSmallDecoded = 256 << 10;
-  static constexpr size_t kSliceBytes = 128 << 10;  // output of one step(): about 0.4 ms of inflate
+  static constexpr size_t kSliceBytes = 128 << 10;  // output of one step(): 0.4 ms of inflate
+#endif
 
   enum class Small : uint8_t { kDone, kNotSmall, kRefused };
   enum class Step : uint8_t { kDone, kMore, kRefused };

@@ -15,23 +15,45 @@
 
 namespace weir::http {
 
+#ifdef WEIR_TINY_LIMITS  // so small that tests meet every boundary
+inline constexpr uint32_t kDefaultRequestLineBytes = 2 << 10;
+inline constexpr uint32_t kDefaultHeaderBytes = 4 << 10;
+inline constexpr uint32_t kDefaultHeaderCount = 40;
+inline constexpr uint64_t kDefaultBodyBytes = 64 << 10;
+inline constexpr uint64_t kDefaultDecodedBodyBytes = 256 << 10;
+inline constexpr uint64_t kDefaultBodyMemoryBytes = 4 << 20;
+inline constexpr uint32_t kDefaultPipelinedRequests = 4;
+#else
+inline constexpr uint32_t kDefaultRequestLineBytes = 16 << 10;
+inline constexpr uint32_t kDefaultHeaderBytes = 32 << 10;
+inline constexpr uint32_t kDefaultHeaderCount = 100;
+inline constexpr uint64_t kDefaultBodyBytes = 4 << 20;
+inline constexpr uint64_t kDefaultDecodedBodyBytes = 16 << 20;
+inline constexpr uint64_t kDefaultBodyMemoryBytes = 256ull << 20;
+inline constexpr uint32_t kDefaultPipelinedRequests = 64;
+#endif
+static_assert(kDefaultRequestLineBytes < kDefaultHeaderBytes);
+static_assert(kDefaultBodyBytes <= kDefaultDecodedBodyBytes);
+static_assert(kDefaultDecodedBodyBytes < kDefaultBodyMemoryBytes, "one body must fit");
+
 // Every limit has an option, a metric (weir_http_limit_hits_total{limit=…}), an error body, a test.
 struct Limits {
-  uint32_t request_line_bytes = 16 << 10;     // 414
-  uint32_t header_bytes = 32 << 10;           // whole head; 431
-  uint32_t header_count = 100;                // 431
-  uint64_t body_bytes = 4 << 20;              // as sent; 413
-  uint64_t decoded_body_bytes = 16 << 20;     // after decompression; 413
-  uint32_t expansion_ratio = 200;             // decoded / sent, past 64 KiB; 413
-  uint64_t body_memory_bytes = 256ull << 20;  // all bodies of the process together; 503
-  int64_t first_byte_ms = 10'000;             // from accept to the first byte; closed silently
-  int64_t head_ms = 10'000;                   // from a head's first byte to its last; 408
-  int64_t body_gap_ms = 10'000;               // between two bytes of a body; 408
-  int64_t body_ms = 60'000;                   // a whole body; 408
-  int64_t idle_ms = 75'000;                   // keep-alive between requests; closed silently
-  int64_t send_stall_ms = 30'000;             // the client reads nothing; reset
-  uint32_t pipelined_requests = 64;           // unanswered at once; then reading pauses
-  uint32_t requests_per_connection = 0;       // 0: unlimited
+  uint32_t request_line_bytes = kDefaultRequestLineBytes;  // 414
+  uint32_t header_bytes = kDefaultHeaderBytes;             // whole head; 431
+  uint32_t header_count = kDefaultHeaderCount;             // 431
+  uint64_t body_bytes = kDefaultBodyBytes;                 // as sent; 413
+  uint64_t decoded_body_bytes = kDefaultDecodedBodyBytes;  // after decompression; 413
+  uint32_t expansion_ratio = 200;                          // decoded / sent, past 64 KiB; 413
+  uint64_t body_memory_bytes = kDefaultBodyMemoryBytes;    // all bodies of the process; 503
+  int64_t first_byte_ms = 10'000;  // from accept to the first byte; closed silently
+  int64_t head_ms = 10'000;        // from a head's first byte to its last; 408
+  int64_t body_gap_ms = 10'000;    // between two bytes of a body; 408
+  int64_t body_ms = 60'000;        // a whole body; 408
+  int64_t idle_ms = 75'000;        // keep-alive between requests; closed silently
+  int64_t send_stall_ms = 30'000;  // the client reads nothing; reset
+  uint32_t pipelined_requests =
+      kDefaultPipelinedRequests;         // unanswered at once; then reading pauses
+  uint32_t requests_per_connection = 0;  // 0: unlimited
 };
 
 // PROXY protocol (haproxy.org/download/2.9/doc/proxy-protocol.txt): required means that every

@@ -13,7 +13,7 @@ using std::string_literals::operator""s;
 constexpr std::string_view kGet = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
 ServerOptions trusting(bool proxy_protocol = false) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.proxy.trusted = {"10.0.0.0/8", "::1/128", "192.0.2.7"};
   options.proxy.proxy_protocol = proxy_protocol;
   return options;
@@ -192,7 +192,7 @@ TEST(IpRanges, MatchPrefixesOfBothFamilies) {
 TEST(IpRanges, WrongEntriesAreNamed) {
   for (const char* text : {"10.0.0.0/33", "10.0.0.0/", "10.0.0.0/x", "::/129", "localhost", "",
                            "10.0.0/8", "10.0.0.0/-1"}) {
-    ServerOptions options;
+    ServerOptions options = production_options();
     options.proxy.trusted = {text};
     FakeLoop loop;
     ScriptedHandler handler;

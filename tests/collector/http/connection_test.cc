@@ -270,7 +270,7 @@ TEST(Connection, ExchangesOutliveAClientThatLeaves) {
 }
 
 TEST(Connection, TooManyUnansweredRequestsPauseReading) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.pipelined_requests = 3;
   Harness harness(options);
   FakeStream& client = harness.connect();

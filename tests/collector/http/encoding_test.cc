@@ -183,7 +183,7 @@ TEST(Encoding, BombsAreRefusedByRatioOrSize) {
 }
 
 TEST(Encoding, TheDecodedSizeHasItsLimit) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.decoded_body_bytes = 10'000;
   Harness harness(options);
   EXPECT_EQ(status_of(harness.ask(post("gzip", gzipped(random_text(10'000))))), 200);
@@ -201,7 +201,7 @@ TEST(Encoding, SmallBodiesMayExpandALot) {
 }
 
 TEST(Encoding, TheRatioHasItsLimit) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.expansion_ratio = 10;
   Harness harness(options);
   const std::string answer = harness.ask(post("gzip", gzipped(std::string(100'000, 'a'))));
@@ -212,7 +212,7 @@ TEST(Encoding, TheRatioHasItsLimit) {
 
 TEST(Encoding, NoMemoryForTheDecodedBodyIs503) {
   for (size_t size : {30'000, 900'000}) {
-    Harness harness({}, 40'000);
+    Harness harness(production_options(), 40'000);
     const std::string answer = harness.ask(post("gzip", gzipped(std::string(size, 'a'))));
     EXPECT_EQ(status_of(answer), size == 30'000 ? 200 : 503);
     EXPECT_EQ(harness.budget.used(), 0u);

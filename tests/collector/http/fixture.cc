@@ -78,6 +78,17 @@ void FakeLoop::advance_ms(int64_t ms) {
   settle();
 }
 
+ServerOptions production_options() {
+  ServerOptions options;
+  options.limits.request_line_bytes = 16 << 10;
+  options.limits.header_bytes = 32 << 10;
+  options.limits.header_count = 100;
+  options.limits.body_bytes = 4 << 20;
+  options.limits.decoded_body_bytes = 16 << 20;
+  options.limits.pipelined_requests = 64;
+  return options;
+}
+
 Harness::Harness(ServerOptions options, uint64_t budget_bytes) : budget(budget_bytes) {
   auto created = Server::create(options, loop, handler, budget, metrics);
   EXPECT_TRUE(created.has_value());

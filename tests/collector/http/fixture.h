@@ -155,10 +155,13 @@ class ScriptedHandler : public Handler {
   int heads = 0;
 };
 
+// The production limits, also where the build has tiny defaults: the tests name their sizes.
+ServerOptions production_options();
+
 // A server with its loop and any number of clients.
 class Harness {
  public:
-  explicit Harness(ServerOptions options = {}, uint64_t budget_bytes = 64 << 20);
+  explicit Harness(ServerOptions options = production_options(), uint64_t budget_bytes = 64 << 20);
   ~Harness();
 
   FakeStream& connect(std::string_view peer_ip = "203.0.113.9");

@@ -38,7 +38,7 @@ void expect_boundary(const ServerOptions& options, const std::string& fits,
 }
 
 TEST(Limits, RequestLine) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.request_line_bytes = 100;
   const auto request = [](size_t line_bytes) {
     return "GET /" + std::string(line_bytes - 14, 'a') + " HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -47,7 +47,7 @@ TEST(Limits, RequestLine) {
 }
 
 TEST(Limits, HeaderBytes) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.header_bytes = 300;
   const auto request = [](size_t bytes) {
     const std::string start = "GET / HTTP/1.1\r\nHost: x\r\nA: ";
@@ -57,7 +57,7 @@ TEST(Limits, HeaderBytes) {
 }
 
 TEST(Limits, AnEndlessHeadIsRefusedBeforeItEnds) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.header_bytes = 1000;
   Harness harness(options);
   FakeStream& client = harness.connect();
@@ -67,7 +67,7 @@ TEST(Limits, AnEndlessHeadIsRefusedBeforeItEnds) {
 }
 
 TEST(Limits, HeaderCount) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.header_count = 5;
   const auto request = [](int count) {
     std::string text = "GET / HTTP/1.1\r\nHost: x\r\n";
@@ -78,13 +78,13 @@ TEST(Limits, HeaderCount) {
 }
 
 TEST(Limits, BodyBytesWithLength) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.body_bytes = 1000;
   expect_boundary(options, post(1000), post(1001), 413, "body_too_large", "body_bytes");
 }
 
 TEST(Limits, BodyBytesInChunks) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.body_bytes = 1000;
   expect_boundary(options, chunked(1000), chunked(1100), 413, "body_too_large", "body_bytes");
 }
@@ -111,7 +111,7 @@ TEST(Limits, TheHandlersOwnBodyLimit) {
 }
 
 TEST(Limits, BodyMemoryWithLengthIsRefusedBeforeTheBodyIsRead) {
-  Harness harness({}, 100'000);
+  Harness harness(production_options(), 100'000);
   FakeStream& holds = harness.connect();
   harness.send(holds, post(90'000).substr(0, 200));
   const std::string answer = harness.ask(post(20'000).substr(0, 100));
@@ -124,7 +124,7 @@ TEST(Limits, BodyMemoryWithLengthIsRefusedBeforeTheBodyIsRead) {
 }
 
 TEST(Limits, BodyMemoryInChunksIsRefusedWhenItGrows) {
-  Harness harness({}, 50'000);
+  Harness harness(production_options(), 50'000);
   const std::string answer = harness.ask(chunked(60'000));
   EXPECT_EQ(status_of(answer), 503);
   EXPECT_EQ(harness.limit_hits("body_memory_bytes"), 1);
@@ -132,7 +132,7 @@ TEST(Limits, BodyMemoryInChunksIsRefusedWhenItGrows) {
 }
 
 TEST(Limits, TrailerBytes) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.header_bytes = 1000;
   Harness harness(options);
   const std::string start =
@@ -143,7 +143,7 @@ TEST(Limits, TrailerBytes) {
 }
 
 TEST(Limits, RequestsPerConnection) {
-  ServerOptions options;
+  ServerOptions options = production_options();
   options.limits.requests_per_connection = 2;
   Harness harness(options);
   FakeStream& client = harness.connect();

@@ -28,7 +28,7 @@ class SocketServer {
       return;
     }
     loop_ = std::move(*loop);
-    auto server = Server::create({}, *loop_, handler_, budget_, metrics_);
+    auto server = Server::create(production_options(), *loop_, handler_, budget_, metrics_);
     EXPECT_TRUE(server.has_value());
     server_ = std::move(*server);
     auto listener = loop_->listen({}, *server_);
