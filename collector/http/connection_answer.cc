@@ -226,6 +226,8 @@ void Connection::on_closed() {
 void Connection::detach_exchanges() {
   if (reading_ != nullptr && !reading_->connection_queued_) server_.give_exchange(reading_);
   reading_ = nullptr;
+  skipping_ = false;
+  wait_ = Wait::kNone;
   while (front_ != nullptr) {
     ExchangeImpl* const exchange = front_;
     front_ = exchange->next_;

@@ -400,6 +400,28 @@ TEST(Connection, AStreamBuffersOnlySoMuchForASlowReader) {
   stream->finish_stream();
 }
 
+TEST(Connection, AnAnswerThatClosesEndsTheRequestBehindItAndItsTimer) {
+  for (const char* behind :
+       {"GET /half HTT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"}) {
+    Harness harness;
+    FakeStream& client = harness.connect();
+    client.reads = false;
+    harness.send(client, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n" + std::string(behind));
+    Response response;
+    response.close = true;
+    harness.handler.lent[0]->respond(response);
+    harness.handler.lent.clear();
+    harness.loop.advance_ms(15'000);  // past head_ms and body_gap_ms
+    EXPECT_FALSE(client.closing());
+    client.reads = true;
+    harness.loop.settle();
+    EXPECT_EQ(status_of(client.output), 200);
+    EXPECT_EQ(count_of(client.output, "Content-Length: "), 1u);
+    EXPECT_TRUE(client.write_shut);
+    EXPECT_EQ(harness.limit_hits("head_ms") + harness.limit_hits("body_gap_ms"), 0);
+  }
+}
+
 TEST(Connection, AnsweringTwiceIsAProgrammersError) {
   Harness harness;
   harness.handler.on_any = [](Exchange& exchange) {
