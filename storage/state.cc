@@ -354,18 +354,16 @@ void StateImpl::run() {
 
 // Applies what every client has submitted. False when nobody had anything.
 bool StateImpl::serve_clients() {
-  std::vector<LaneClientImpl*> clients;
-  {
-    std::lock_guard lock(clients_mutex_);
-    clients = clients_;
-  }
   std::deque<LaneUpdate*> waiting;
-  for (LaneClientImpl* client : clients) {
-    for (LaneUpdate* update = client->submitted_.take_all(); update != nullptr;) {
-      LaneUpdate* next = update->next;
-      owners_[update] = client;
-      waiting.push_back(update);
-      update = next;
+  {
+    std::lock_guard lock(clients_mutex_);  // a client may end while nothing of it is lent
+    for (LaneClientImpl* client : clients_) {
+      for (LaneUpdate* update = client->submitted_.take_all(); update != nullptr;) {
+        LaneUpdate* next = update->next;
+        owners_[update] = client;
+        waiting.push_back(update);
+        update = next;
+      }
     }
   }
   if (waiting.empty()) return false;
@@ -400,6 +398,8 @@ void StateImpl::hand_back(LaneUpdate* update, Status outcome) {
         count_expired(update->lane, range.reason, range.events);
   }
   auto owner = owners_.extract(update);
+  // Its owner may end the client as soon as it has the update: not before it was notified.
+  std::lock_guard lock(clients_mutex_);
   owner.mapped()->outcomes_.push(update);
   owner.mapped()->wakeup_.notify();
 }

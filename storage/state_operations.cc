@@ -188,8 +188,8 @@ Status apply_trim(StateWork& work, const SegmentTrim& trim, const LogView& log,
   past.accepted.add(trim.accepted);
   past.failed.add(failed);
   past.unfinished.add(unfinished_counts);
-  for (const TenantCounts* counts : std::initializer_list<const TenantCounts*>{
-           &trim.accepted, &failed, &unfinished_counts})
+  for (const TenantCounts* counts :
+       std::initializer_list<const TenantCounts*>{&trim.accepted, &failed, &unfinished_counts})
     for (const auto& [tenant, count] : counts->tenants) work.touch_past_tenant(trim.shard, tenant);
   return work.prune_deliveries(trim.shard, trim.last, kRowsPerTrim);
 }

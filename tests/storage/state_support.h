@@ -20,10 +20,15 @@
 
 namespace weir::storage {
 
+// kMemory: for tests of what a killed process leaves, where the page cache is the disk.
+enum class Medium : uint8_t { kDisk, kMemory };
+
 class TempDirectory {
  public:
-  TempDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "weir-state-XXXXXX").string();
+  explicit TempDirectory(Medium medium = Medium::kDisk) {
+    std::string parent = std::filesystem::temp_directory_path().string();
+    if (medium == Medium::kMemory && access("/dev/shm", W_OK) == 0) parent = "/dev/shm";
+    std::string pattern = parent + "/weir-state-XXXXXX";
     path_ = mkdtemp(pattern.data());
   }
   ~TempDirectory() {
@@ -138,7 +143,7 @@ inline DeadLetter letter_of(uint64_t number, const std::string& reason = "http_4
 // A store's state half in a directory, opened and started with what a test gives.
 struct StateFixture {
   StoreOptions options;
-  ManualClock clock;
+  std::unique_ptr<ManualClock> clock = std::make_unique<ManualClock>();
   std::unique_ptr<MetricRegistry> metrics = std::make_unique<MetricRegistry>();
   std::unique_ptr<State> state;
   std::optional<StoreIdentity> segments;  // what the segments would say
@@ -150,13 +155,14 @@ struct StateFixture {
     options.state_bytes = 4 << 20;
     options.lanes = {lane_options("saas")};
   }
+  StateFixture(StateFixture&&) = default;
   ~StateFixture() {
     if (state) state->stop();
   }
 
   Status open() {
     state.reset();
-    auto opened = State::open(options, clock, *metrics,
+    auto opened = State::open(options, *clock, *metrics,
                               [&]() -> Result<std::optional<StoreIdentity>> { return segments; });
     if (!opened) return tl::unexpected(opened.error());
     state = std::move(*opened);
