@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/base/event_record.h"
+
 namespace weir::storage {
 namespace {
 
@@ -116,6 +118,57 @@ TEST(RecordFormat, ASegmentHeaderCarriesTheIdentity) {
     EXPECT_FALSE(decode_header(bytes, &read)) << bit;
     bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
   }
+}
+
+std::string hex(std::string_view bytes) {
+  std::string out;
+  for (const char byte : bytes) out += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return out;
+}
+
+// docs/storage-format.md, "A worked example". When this fails, files of older builds are no longer
+// read: that needs a new version, not a new expectation.
+TEST(RecordFormat, TheWorkedExampleOfTheDocumentationIsTrue) {
+  SegmentHeader header;
+  header.first = 1;
+  header.created_ms = 1'700'000'000'000;
+  header.store_id = *StoreId::parse("01234567-89ab-4cde-8f01-23456789abcd");
+  for (size_t i = 0; i < DedupeSecret::kSize; ++i)
+    header.secret.bytes[i] = static_cast<unsigned char>(i);
+  std::string bytes;
+  encode_header(bytes, header);
+  EXPECT_EQ(hex(std::string_view(bytes).substr(0, 50)),
+            "4a58ad9e0ebf164d010000000000000001000000000000000068e5cf8b010000"
+            "0123456789ab4cde8f0123456789abcd0001");
+
+  const Fingerprint fingerprint = make_fingerprint(header.secret, "t", "k1");
+  EventFields fields;
+  fields.tenant = "t";
+  std::string head;
+  append_event_head(head, fields);
+  const std::string_view raw = "{\"a\":1}";
+  std::string event(kEventHeaderSize + head.size() + raw.size(), '\0');
+  encode_event(event.data(), 0, 1, 1'700'000'000'123, fingerprint, head, raw);
+  EXPECT_EQ(hex(event),
+            "1fda0da8d11d6da87b68e5cf8b0100009cb6bff79f9a0c8c0335101e20cb26b6"
+            "0100040174007b2261223a317d");
+
+  std::string fingerprints;
+  append_le(fingerprints, fingerprint.low);
+  append_le(fingerprints, fingerprint.high);
+  CommitBlock block;
+  block.first = 1;
+  block.count = 1;
+  block.committed_ms = 1'700'000'000'125;
+  block.oldest_ms = block.newest_ms = 1'700'000'000'123;
+  block.payload_bytes = head.size() + raw.size();
+  block.fingerprints = fingerprints;
+  const TenantEvents tenants[] = {{"t", 1}};
+  encode_commit(bytes, 0, block, tenants);
+  EXPECT_EQ(hex(bytes),
+            "6e4a13bdc9219d8801000100010000000100000000000000"
+            "7d68e5cf8b0100007b68e5cf8b0100007b68e5cf8b0100000b00000000000000"
+            "9cb6bff79f9a0c8c0335101e20cb26b6010174");
 }
 
 }  // namespace
