@@ -15,6 +15,7 @@ constexpr uint64_t kTicksPerCap = 64;
 constexpr uint64_t kTickIds = 65535;         // 16 bits without 0
 constexpr uint32_t kEntriesPerTable = 4096;  // at the cap, between this and twice as many
 constexpr unsigned kMaxTableBits = 16;
+constexpr unsigned kTablesPerSweep = 8;
 // Per mille of slots in use: above kFull a table is rebuilt, with kRoomy afterwards.
 constexpr uint64_t kFull = 900;
 constexpr uint64_t kRoomy = 850;
@@ -249,7 +250,6 @@ bool DedupeIndex::lost(uint64_t number) const {
 }
 
 void DedupeIndex::evict_oldest(uint64_t* evicted) {
-  if (ticks_.front().entries > 0) sweep_left_ = tables_.size();
   *evicted += ticks_.front().entries;
   size_ -= ticks_.front().entries;
   ticks_.pop_front();
@@ -264,15 +264,22 @@ void DedupeIndex::advance(int64_t now_ms) {
   while (size_ >= options_.max_entries && ticks_.size() > 1) evict_oldest(&evicted_by_cap_);
   // Ids of forgotten entries must not come round while entries that carry them are in a table.
   WEIR_CHECK(ticks_.size() < kTickIds / 2);
-  if (sweep_left_ == 0) return;
-  --sweep_left_;
-  Table& table = tables_[sweep_];
-  sweep_ = (sweep_ + 1) % tables_.size();
-  if (table.slots == nullptr) return;
-  bool any = false;
-  for (uint32_t i = 0; i < table.capacity + kSlack && !any; ++i)
-    any = table.slots[i].tick != 0 && !live(table.slots[i].tick);
-  if (any) rebuild(table);
+  sweep();
+}
+
+// All tables once per kTicksPerWindow ticks, a few at a time.
+void DedupeIndex::sweep() {
+  const uint64_t ticks = first_tick_ + ticks_.size();
+  const auto due = static_cast<uint64_t>(static_cast<double>(ticks) / kTicksPerWindow *
+                                         static_cast<double>(tables_.size()));
+  for (unsigned i = 0; i < kTablesPerSweep && swept_ < due; ++i, ++swept_) {
+    Table& table = tables_[swept_ % tables_.size()];
+    if (table.slots == nullptr) continue;
+    bool any = false;
+    for (uint32_t at = 0; at < table.capacity + kSlack && !any; ++at)
+      any = table.slots[at].tick != 0 && !live(table.slots[at].tick);
+    if (any) rebuild(table);
+  }
 }
 
 uint64_t DedupeIndex::bytes() const {

@@ -14,7 +14,8 @@
 // Forgetting: time is cut into ticks (1/8192 of the window, 10.5 s for 24 h; cut short when one
 // would hold more than 1/64 of the cap). The oldest tick leaves when it is out of the window or
 // when the cap is reached: that only moves a mark. Its entries count as absent from then on, and
-// their slots are reclaimed when their table fills up or sweep() comes by.
+// their slots are reclaimed when their table fills up, or when sweep() comes by: once per window,
+// so that no forgotten entry is left when the ids of ticks come round.
 //
 // Invariants
 //   1. size() <= max_entries after every advance(); bytes() <= 24 * max_entries + a fixed part.
@@ -53,8 +54,7 @@ class DedupeIndex {
   // False: the cap is reached, or the entry is out of the window; nothing was inserted.
   bool load(const Fingerprint& fingerprint, uint64_t number, int64_t time_ms);
 
-  // Before each group: moves time on, forgets what is out of the window or over the cap, reclaims
-  // the slots of one table.
+  // Before each group: moves time on, forgets what is out of the window or over the cap.
   void advance(int64_t now_ms);
   // The originals first..last are gone (a damaged file): their keys are no longer duplicates.
   void lose(uint64_t first, uint64_t last) { lost_.emplace_back(first, last); }
@@ -102,6 +102,7 @@ class DedupeIndex {
   bool copy_live(const Table& from, Table& to) const;
   uint32_t capacity_for(uint32_t live, uint32_t before) const;
   void evict_oldest(uint64_t* evicted);
+  void sweep();
   bool lost(uint64_t number) const;
 
   Options options_;
@@ -115,8 +116,7 @@ class DedupeIndex {
   uint64_t slots_ = 0;
   uint64_t evicted_by_window_ = 0;
   uint64_t evicted_by_cap_ = 0;
-  size_t sweep_ = 0;       // the table to be swept next
-  size_t sweep_left_ = 0;  // tables that may hold forgotten entries
+  uint64_t swept_ = 0;  // tables looked at by sweep(), round and round
   std::vector<std::pair<uint64_t, uint64_t>> lost_;
 };
 

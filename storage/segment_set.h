@@ -54,6 +54,7 @@ class SegmentSet {
   // ---- any thread
   std::vector<Row> rows() const;
   uint64_t first() const;  // the lowest number on disk, end when there is none
+  void count_damaged(uint64_t segments) { damaged_.fetch_add(segments, std::memory_order_relaxed); }
   uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
   // The segment that holds `number`, or the next one above it, opened; none: nothing that is

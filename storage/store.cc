@@ -114,7 +114,6 @@ class StoreImpl final : public Store, public WriterEvents {
   std::vector<std::unique_ptr<Writer>> writers_;
   std::unique_ptr<Maintenance> maintenance_;
   std::vector<OrphanSidecar> orphans_;
-  std::vector<uint64_t> damaged_at_start_;
   bool stopped_ = false;
 
   mutable std::mutex accepted_mutex_;
@@ -159,6 +158,7 @@ Status StoreImpl::recover_shards(Recovery& recovery) {
   for (unsigned shard = 0; shard < identity.shards; ++shard) {
     sets_.push_back(std::make_unique<SegmentSet>(
         options_.directory, shard, *check_, [this, shard](const SegmentSummary& lost) {
+          metrics_.counter(Metric::kDamagedSegments, {"segment"}).add();
           if (shard < writers_.size()) writers_[shard]->forget_originals(lost.first, lost.last);
         }));
     sets.push_back(sets_.back().get());
@@ -172,6 +172,7 @@ Status StoreImpl::recover_shards(Recovery& recovery) {
     known.dedupe = {std::max<uint64_t>(options_.dedupe_max_entries / identity.shards, 1),
                     options_.dedupe_window_ms};
     WEIR_ASSIGN_OR_RETURN(auto recovered, recovery.recover(shard, known, *sets_.back()));
+    sets_.back()->count_damaged(recovered.damaged_segments);
     orphans_.insert(orphans_.end(), recovered.orphans.begin(), recovered.orphans.end());
     add_accepted(recovered.damaged_events);
     add_accepted(state_->past(shard).accepted);
