@@ -90,6 +90,7 @@ Status Lane::load() {
   scan_letters_ = true;
   scanned_letters_to_ = 0;
   failures_ = address_refusals_ = 0;
+  resume_ns_ = asked_to_wait_until_ns_ = 0;
   event_cap_ = options_.batch.max_events;
   stopped_.reset();
   reload_ns_ = INT64_MAX;
@@ -144,15 +145,14 @@ bool Lane::memory_left() const { return memory_ == 0 || budget_.used < budget_.l
 // Whether another batch may be opened: when the destination is well, as many as keep `concurrency`
 // requests busy while the next ranges go to the disk; while it fails, only one to ask it with.
 bool Lane::may_open(int64_t now) const {
-  if (stopped_ || marks_.size() >= kMaxMarksWaiting || !memory_left() ||
+  if (stopped_ || marks_.size() >= kMaxMarksWaiting || !memory_left() || now < resume_ns_ ||
       now < read_pause_until_ns_ || batches_.size() - letters_ >= kMaxOpenBatches)
     return false;
   const auto runnable =
       static_cast<size_t>(std::count_if(batches_.begin(), batches_.end(), [&](const auto& batch) {
         return batch->state != BatchState::kReady || batch->due_ns <= now;
       }));
-  if (failures_ > 0)
-    return runnable == 0 && now >= resume_ns_ && batches_.size() < options_.concurrency;
+  if (failures_ > 0) return runnable == 0 && batches_.size() < options_.concurrency;
   return runnable < size_t{2} * options_.concurrency;
 }
 
@@ -168,7 +168,7 @@ void Lane::read_ahead() {
     }
     if (shard.pending_since_ns == 0) shard.pending_since_ns = now;
     if (!may_open(now)) {
-      if (failures_ > 0 && now < resume_ns_) wake_at(resume_ns_);
+      if (now < resume_ns_) wake_at(resume_ns_);
       if (now < read_pause_until_ns_) wake_at(read_pause_until_ns_);
       continue;
     }
@@ -289,10 +289,9 @@ void Lane::send_due() {
   if (stopped_) return;
   while (sending_ < (failures_ > 0 ? 1u : options_.concurrency) &&
          marks_.size() < kMaxMarksWaiting) {
-    if (failures_ > 0 && now < resume_ns_) return wake_at(resume_ns_);
+    if (now < resume_ns_) return wake_at(resume_ns_);
     Batch* batch = next_to_send(now);
     if (batch == nullptr) return;
-    if (!batch->loaded && !memory_left()) return;  // a send that finishes frees some
     if (prepare(*batch)) send(*batch);
     if (stopped_) return;
   }
@@ -309,6 +308,8 @@ Batch* Lane::next_to_send(int64_t now) {
       wake_at(candidate->due_ns);
       continue;
     }
+    // One that has its body may go; a send that finishes makes room for the others.
+    if (!candidate->loaded && !memory_left()) continue;
     const auto rank = [&](const Batch& batch) {
       return std::tuple(failures_ > 0 ? batch.range.attempts : 0, batch.letter != nullptr,
                         batch.range.first, batch.range.shard);
@@ -440,8 +441,8 @@ void Lane::abandon() {
 
 bool Lane::drained() const {
   if (!marks_.empty() || sending_ > 0) return false;
-  if (stopped_ || failures_ > 0) return true;
   const int64_t now = clock_.monotonic_ns();
+  if (stopped_ || failures_ > 0 || now < resume_ns_) return true;
   return std::all_of(batches_.begin(), batches_.end(),
                      [&](const auto& batch) { return batch->due_ns > now; }) &&
          std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) {
@@ -469,7 +470,7 @@ LaneStatus Lane::status() const {
   LaneStatus status;
   status.name = options_.name;
   size_t state = sending_ > 0 ? 1 : 0;
-  if (failures_ > 0) state = 2;
+  if (failures_ > 0 || clock_.monotonic_ns() < resume_ns_) state = 2;
   if (stopped_) state = 3;
   status.state = kStateNames[state];
   if (state >= 2) status.last_error = last_error_;
@@ -485,7 +486,7 @@ LaneStatus Lane::status() const {
     }
     if (batch->state == BatchState::kReady) next_ns = std::min(next_ns, batch->due_ns);
   }
-  if (failures_ > 0 && next_ns != INT64_MAX) next_ns = std::max(next_ns, resume_ns_);
+  if (next_ns != INT64_MAX) next_ns = std::max(next_ns, resume_ns_);
   if (next_ns != INT64_MAX && !stopped_)
     status.next_attempt_ms =
         clock_.wall_ms() + std::max<int64_t>(next_ns - clock_.monotonic_ns(), 0) / 1'000'000;

@@ -138,8 +138,9 @@ class Lane {
   bool draining_ = false;
 
   // The circuit: open while failures_ > 0.
-  uint32_t failures_ = 0;  // in a row, concurrent ones counting once
-  int64_t resume_ns_ = 0;  // when the next probe may go
+  uint32_t failures_ = 0;               // in a row, concurrent ones counting once
+  int64_t resume_ns_ = 0;               // nothing is sent before
+  int64_t asked_to_wait_until_ns_ = 0;  // by a Retry-After: a success does not end that pause
   uint32_t address_refusals_ = 0;
   uint64_t event_cap_ = 0;  // learnt from 413; batches are not opened larger
   uint32_t deliveries_at_cap_ = 0;

@@ -216,7 +216,8 @@ void Lane::open_circuit(const Batch& failed) {
   if (opens || failed.probe) ++failures_;
   const int64_t delay_ms =
       retry_delay_ms(options_.retry, failures_ - 1, outcome.retry_after_ms, random());
-  resume_ns_ = std::max(opens ? 0 : resume_ns_, monotonic_after(delay_ms));
+  resume_ns_ = std::max(resume_ns_, monotonic_after(delay_ms));
+  if (outcome.retry_after_ms >= 0) asked_to_wait_until_ns_ = resume_ns_;
   last_error_ = outcome.detail;
   // What waits now may wait long: the store has it.
   for (const auto& batch : batches_)
@@ -233,6 +234,8 @@ void Lane::close_circuit() {
   log::info("destination_recovered",
             {{"destination", options_.name}, {"failed_attempts", failures_}});
   failures_ = 0;
+  // What was answered 2xx may have been sent before the destination asked everybody to wait.
+  resume_ns_ = asked_to_wait_until_ns_;
   // Batches that failed with the destination need not sit out their pause. Those that failed while
   // it was well, for their own sake, keep a growing one.
   for (const auto& batch : batches_) {

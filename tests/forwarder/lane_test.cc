@@ -205,9 +205,13 @@ TEST_F(LaneTest, RetryAfterHoldsTheWholeLane) {
   ASSERT_EQ(destination->in_flight(), 2u);
   destination->answer(429, "30");
   turn();
-  destination->answer(200);  // the other one was on its way: it proves the destination is there
+  destination->answer(200);  // this one was on its way already
   turn();
-  // Delivered in between means the lane may go on; the batch told to wait is asked again soon.
+  pass_ms(29'000);
+  EXPECT_EQ(destination->seen.size(), 2u);
+  EXPECT_EQ(lane->status().state, "backing_off");
+  pass_ms(1'500);
+  EXPECT_GT(destination->seen.size(), 2u);
   deliver_all();
   EXPECT_EQ(state().counts.sent, 40u);
 
@@ -515,6 +519,19 @@ TEST_F(LaneTest, MemoryIsBounded) {
   deliver_all();
   EXPECT_EQ(state().counts.sent, 100u);
   EXPECT_EQ(budget.used, 0u);
+}
+
+TEST_F(LaneTest, ABatchWithoutItsBodyDoesNotBlockOneThatHasIt) {
+  options.concurrency = 1;
+  budget.limit = 1;
+  open();
+  store->append_many(10, "a");
+  turn();
+  destination->answer(503);
+  turn();
+  store->append_many(10, "b");
+  deliver_all();
+  EXPECT_EQ(state().counts.sent, 20u);
 }
 
 TEST_F(LaneTest, ALaneThatCannotMarkStopsAndGoesOnWhenItCan) {
