@@ -3,24 +3,16 @@
 #include <fmt/format.h>
 
 #include <string_view>
-#include <vector>
 
-#include "collector/ack.h"
-#include "collector/credentials.h"
 #include "collector/event/encoder.h"
 #include "collector/health.h"
 #include "collector/http/query.h"
-#include "collector/ingest.h"
+#include "collector/pipeline_impl.h"
 #include "collector/protocols/canonical.h"
 #include "storage/base/check.h"
 
 namespace weir {
 namespace {
-
-using event::BodyReader;
-using protocols::Route;
-using protocols::Target;
-using storage::Refusal;
 
 constexpr size_t kLookBytes = 4 << 10;  // how often a slice looks at the clock: every few µs
 
@@ -32,84 +24,12 @@ bool is_loopback_host(std::string_view host) {
   return host.substr(0, 4) == "127." && host.find_first_not_of("0123456789.") == host.npos;
 }
 
-class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ingest::Worker {
- public:
-  PipelineImpl(const PipelineOptions& options, const PipelineDeps& deps,
-               std::shared_ptr<const event::KeyTable> keys);
+}  // namespace
 
-  http::HeadVerdict on_head(const http::Request& request) override;
-  void on_request(http::Exchange& exchange) override;
-  std::string shape_error(const http::Request& request, const http::HttpError& error) override;
-  bool allows_origin(const http::Request& request, std::string_view origin) override;
-
-  void set_keys(std::shared_ptr<const event::KeyTable> keys) override;
-  void collect_outcomes() override;
-  unsigned in_flight() const override { return pool_.in_use(); }
-
- private:
-  enum class Verdict : uint8_t { kGoOn, kAnswered };
-  class DeadlineTimer final : public reactor::Timer {
-   public:
-    explicit DeadlineTimer(PipelineImpl& owner) : owner_(owner) {}
-    void on_timer() override { owner_.expire(); }
-
-   private:
-    PipelineImpl& owner_;
-  };
-
-  void before_sleep() override { appender_->flush(); }
-
-  // The order, each step in its place.
-  Verdict find_key(Ingest& ingest);
-  void work(Ingest& ingest) override;  // split -> parse -> take_event …, one slice of it
-  Verdict take_wrapper(Ingest& ingest);
-  Verdict take_event(Ingest& ingest, const event::EventParser* parser, std::string_view raw);
-  std::string_view judge(Ingest& ingest, const protocols::EventInput& input, EventFields& fields,
-                         const event::Key** key);
-  void complete(const Ingest& ingest, const event::Key& key, EventFields& fields) const;
-  void keep_private(const event::Key& key, EventFields& fields) const;
-  Verdict append(Ingest& ingest, const event::Key& key, const EventFields& fields, uint32_t index);
-  void submit(Ingest& ingest);
-
-  const event::Key* key_of_event(Ingest& ingest, const event::EventParser* parser);
-  void reject(Ingest& ingest, uint32_t index, std::string_view reason, std::string_view detail,
-              std::string_view id);
-  Verdict fail(Ingest& ingest, const http::HttpError& error);
-  bool refuse_open_mode(const protocols::RequestHead& head) const;
-  bool charge(Ingest& ingest);
-  void end_slice(Ingest& ingest, int64_t started_ns);
-
-  Ingest& take_ingest(http::Exchange& exchange, const Target& target);
-  void release(Ingest& ingest);
-  void release_epoch(KeyEpoch* epoch);
-  void lend(Ingest& ingest);
-  void expire();
-
-  PipelineOptions options_;
-  reactor::Loop& loop_;
-  storage::Store& store_;
-  const Clock& clock_;
-  const http::BodyBudget* budget_;
-  const protocols::UserTokenVerifier* user_tokens_;
-  DedupeSecret secret_;
-
-  protocols::Router router_;
-  Acknowledger ack_;
-  CredentialReader credentials_;
-  event::EventParser parser_;
-  std::unique_ptr<storage::Appender> appender_;
-  std::unique_ptr<KeyEpoch> keys_;
-  std::vector<std::unique_ptr<KeyEpoch>> retired_;
-
-  IngestPool pool_;
-  LentList lent_;
-  uint64_t charged_bytes_ = 0;
-  DeadlineTimer deadline_;
-
-  Histogram& slice_seconds_;
-  Counter& slice_overruns_;
-  Histogram& request_slices_;
-};
+using event::BodyReader;
+using protocols::Route;
+using protocols::Target;
+using storage::Refusal;
 
 PipelineImpl::PipelineImpl(const PipelineOptions& options, const PipelineDeps& deps,
                            std::shared_ptr<const event::KeyTable> keys)
@@ -212,6 +132,10 @@ void PipelineImpl::on_request(http::Exchange& exchange) {
     ingest.reader.start(ingest.body.view(),
                         target->adapter->plan(ingest.head, target->route->variant));
   work(ingest);
+}
+
+bool PipelineImpl::refuse_open_mode(const protocols::RequestHead& head) const {
+  return options_.open_mode && (head.forwarded || !is_loopback_host(head.host));
 }
 
 PipelineImpl::Verdict PipelineImpl::find_key(Ingest& ingest) {
@@ -431,93 +355,6 @@ void PipelineImpl::collect_outcomes() {
     request = next;
   }
 }
-
-// ---- parts of the steps
-
-void PipelineImpl::reject(Ingest& ingest, uint32_t index, std::string_view reason,
-                          std::string_view detail, std::string_view id) {
-  ack_.count_rejected(*ingest.target, reason);
-  ingest.rejected.push_back({index, reason, detail, id});
-}
-
-PipelineImpl::Verdict PipelineImpl::fail(Ingest& ingest, const http::HttpError& error) {
-  ack_.failed(ingest, error);
-  release(ingest);
-  return Verdict::kAnswered;
-}
-
-bool PipelineImpl::refuse_open_mode(const protocols::RequestHead& head) const {
-  return options_.open_mode && (head.forwarded || !is_loopback_host(head.host));
-}
-
-// Keeps the account of memory that requests hold beside their bodies. False: over the limit, the
-// request was answered.
-bool PipelineImpl::charge(Ingest& ingest) {
-  const size_t bytes =
-      ingest.arena.capacity() + ingest.entries.capacity() * sizeof(storage::AppendEntry);
-  charged_bytes_ += bytes - ingest.charged_bytes;
-  ingest.charged_bytes = bytes;
-  if (charged_bytes_ <= options_.event_memory_bytes) return true;
-  fail(ingest, ack_.unavailable("event_memory", "too many events wait for their commit"));
-  return false;
-}
-
-void PipelineImpl::end_slice(Ingest& ingest, int64_t started_ns) {
-  const int64_t spent_ns = clock_.monotonic_ns() - started_ns;
-  ++ingest.slices;
-  slice_seconds_.record(static_cast<uint64_t>(spent_ns));
-  if (spent_ns > options_.slice_us * 1000 * 2) slice_overruns_.add();
-}
-
-// ---- requests in memory
-
-Ingest& PipelineImpl::take_ingest(http::Exchange& exchange, const Target& target) {
-  Ingest& ingest = pool_.take();
-  ingest.exchange = &exchange;
-  ingest.head = protocols::read_head(exchange.request());
-  ingest.body = std::move(exchange.request().body);
-  ingest.target = &target;
-  ingest.keys = keys_.get();
-  ++keys_->users;
-  return ingest;
-}
-
-void PipelineImpl::release(Ingest& ingest) {
-  release_epoch(ingest.keys);
-  charged_bytes_ -= ingest.charged_bytes;
-  pool_.give_back(ingest);
-}
-
-void PipelineImpl::set_keys(std::shared_ptr<const event::KeyTable> keys) {
-  WEIR_CHECK(keys != nullptr);
-  if (keys_->users > 0) retired_.push_back(std::move(keys_));
-  keys_ = std::unique_ptr<KeyEpoch>(new KeyEpoch{std::move(keys), 0});
-}
-
-void PipelineImpl::release_epoch(KeyEpoch* epoch) {
-  if (--epoch->users > 0 || epoch == keys_.get()) return;
-  std::erase_if(retired_, [&](const auto& retired) { return retired.get() == epoch; });
-}
-
-// Hands the request to the store; it is due in commit_deadline.
-void PipelineImpl::lend(Ingest& ingest) {
-  const int64_t deadline_ns = options_.commit_deadline_ms * 1'000'000;
-  ingest.deadline_ns = loop_.now_ns() + deadline_ns;
-  lent_.push(ingest);
-  if (!deadline_.armed()) loop_.arm(deadline_, deadline_ns);
-  appender_->append(ingest.append);
-}
-
-// Answers what is overdue. The requests stay: the store still has them.
-void PipelineImpl::expire() {
-  const int64_t now_ns = loop_.now_ns();
-  Ingest* ingest = lent_.oldest();
-  for (; ingest != nullptr && ingest->deadline_ns <= now_ns; ingest = ingest->newer)
-    ack_.outcome_unknown(*ingest);
-  if (ingest != nullptr) loop_.arm(deadline_, ingest->deadline_ns - now_ns);
-}
-
-}  // namespace
 
 std::unique_ptr<Pipeline> Pipeline::create(const PipelineOptions& options, const PipelineDeps& deps,
                                            std::shared_ptr<const event::KeyTable> keys) {

@@ -9,18 +9,6 @@ namespace {
 
 constexpr size_t kSamples = 10;
 
-// Numbers of the lane that are not finished yet. Gaps count as pending until the lane passed them.
-uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane) {
-  uint64_t pending = 0;
-  for (unsigned shard = 0; shard < lane.shards.size() && shard < store.shards(); ++shard) {
-    const storage::LaneShard& state = lane.shards[shard];
-    const uint64_t end = store.committed_end(shard);
-    if (end > state.frontier) pending += end - state.frontier;
-    for (const auto& [number, range] : state.open) pending += range.last - range.first + 1;
-  }
-  return pending;
-}
-
 void write_counts(JsonWriter& json, const storage::EventStates& states) {
   json.field("pending", states.pending).field("sent", states.sent).field("failed", states.failed);
 }
@@ -92,6 +80,17 @@ storage::ShardStatus sum_shards(const storage::Store& store) {
 }
 
 }  // namespace
+
+uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane) {
+  uint64_t pending = 0;
+  for (unsigned shard = 0; shard < lane.shards.size() && shard < store.shards(); ++shard) {
+    const storage::LaneShard& state = lane.shards[shard];
+    const uint64_t end = store.committed_end(shard);
+    if (end > state.frontier) pending += end - state.frontier;
+    for (const auto& [number, range] : state.open) pending += range.last - range.first + 1;
+  }
+  return pending;
+}
 
 Stats::Stats(storage::Store& store, const std::atomic<forwarder::Forwarder*>& forwarder,
              MetricRegistry& metrics, const Clock& clock, NodeInfo info)

@@ -55,6 +55,9 @@ struct Live {
   int64_t wall_ms = 0;
 };
 
+// Numbers of the lane that are not finished yet. Gaps count as pending until the lane passed them.
+uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane);
+
 class Stats {
  public:
   // LIFETIME: everything outlives this. forwarder may be null until it was started.

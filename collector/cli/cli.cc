@@ -32,6 +32,9 @@ int run(int argc, char** argv, const Hooks& hooks) {
   add_serve(app, context);
   add_check(app, context);
   add_config(app, context);
+  add_status(app, context);
+  add_failed(app, context);
+  add_store(app, context);
   add_version(app, context);
   const auto named = [&](const CLI::App* verb) { return verb->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(named).empty()) {

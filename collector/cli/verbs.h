@@ -40,6 +40,9 @@ void add_serve(CLI::App& app, Context& context);
 void add_check(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
+void add_status(CLI::App& app, Context& context);
+void add_failed(CLI::App& app, Context& context);
+void add_store(CLI::App& app, Context& context);
 
 void add_json_flag(CLI::App& verb, Context& context);
 // Writes to standard output; returns false when it is gone (a closed pipe).

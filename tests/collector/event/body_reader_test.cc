@@ -271,6 +271,10 @@ TEST(BodyReader, AcceptsExactlyGrammaticalBodies) {
     }
     const bool grammatical = !find_syntax_error(body, kMaxDepth).found();
     const Read read = read_all(body, wrapped ? kBatch : BodyPlan{});
+    // A limit may be met first (limits are small in the preset tiny).
+    if (read.error.kind != Kind::kNone && read.error.kind != Kind::kSyntax &&
+        read.error.kind != Kind::kMissingBatch && read.error.kind != Kind::kNotAnObject)
+      continue;
     const bool accepted = read.error.kind != Kind::kSyntax;
     // A repeated batch member is refused although JSON allows it; a native object followed by
     // another one on a new line is NDJSON.

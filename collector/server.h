@@ -1,0 +1,74 @@
+// A running Weir: puts the parts together in the order of start-up, takes them apart in the order
+// of shutdown, and reloads.
+//   start: store -> shards (bound, not running) -> admin -> forwarder -> everything runs -> ready
+//   stop:  no new requests -> those in flight are committed and answered -> destinations are
+//          flushed -> admin, forwarder, store
+// Thread: the main thread, except reload().
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "collector/admin/api.h"
+#include "collector/options/options.h"
+#include "collector/reload.h"
+#include "collector/shard.h"
+#include "forwarder/forwarder.h"
+#include "storage/store.h"
+
+namespace weir {
+
+class Server {
+ public:
+  // Errors say what to do. Nothing runs after an error.
+  static Result<std::unique_ptr<Server>> start(const options::Sources& sources,
+                                               options::Options options);
+  ~Server();
+
+  // Reads the configuration again and applies all of it or nothing. The text is JSON: what
+  // changed. THREAD: any.
+  Result<std::string> reload();
+
+  // Drains as in the header of this file, at most about twice drain_seconds.
+  void stop();
+
+ private:
+  explicit Server(options::Sources sources, options::Options options);
+
+  Status open_store();
+  Status make_shards();
+  Status make_admin();
+  Status start_forwarder();
+  void announce();
+  void drain_requests();
+  void log_what_is_left();
+  ShardOptions shard_options(unsigned index, uint16_t port) const;
+
+  const options::Sources sources_;
+  mutable std::mutex options_mutex_;  // guards options_: reload and /api/v1/config
+  options::Options options_;
+  const int64_t started_ns_;
+  const int64_t started_ms_;
+
+  MetricRegistry metrics_;
+  std::unique_ptr<storage::Store> store_;
+  std::unique_ptr<http::BodyBudget> budget_;
+  std::shared_ptr<const event::KeyTable> keys_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+
+  std::unique_ptr<http::BodyBudget> admin_budget_;
+  std::unique_ptr<reactor::Loop> admin_loop_;
+  std::unique_ptr<admin::Api> admin_api_;
+  std::unique_ptr<http::Server> admin_server_;
+  reactor::Listener* admin_listener_ = nullptr;
+  std::unique_ptr<LoopThread> admin_thread_;
+
+  std::unique_ptr<forwarder::Forwarder> forwarder_;
+  std::atomic<forwarder::Forwarder*> forwarder_pointer_{nullptr};
+  bool stopped_ = false;
+};
+
+}  // namespace weir
