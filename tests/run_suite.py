@@ -255,7 +255,7 @@ def report(step):
     if step.state == "failed":
         lines = step.output.splitlines()
         for line in lines[-OUTPUT_LINES:]:
-            print(f"    {line}")
+            print(f"    {line[:600]}")
     else:
         for line in step.output.splitlines():
             if line.startswith("skip "):
