@@ -99,5 +99,5 @@ class OpenMode(Case):
     def test_a_foreign_host_or_forwarding_header_is_refused(self):
         weir = self.weir()
         self.assertStatus(weir.post(event()), 200)
-        self.assertStatus(weir.post(event(), headers={"Host": "evil.example"}), 401)
-        self.assertStatus(weir.post(event(), headers={"X-Forwarded-For": "1.2.3.4"}), 401)
+        self.assertStatus(weir.post(event(), headers={"Host": "evil.example"}), 403)
+        self.assertStatus(weir.post(event(), headers={"X-Forwarded-For": "1.2.3.4"}), 403)

@@ -129,7 +129,7 @@ class Times(Case):
                 sent += 50
         except OSError:
             pass
-        eventually(lambda: self.w.metric("weir_http_limit_hits_total", limit="send_stall") >= 1
+        eventually(lambda: self.w.metric("weir_http_limit_hits_total", limit="send_stall_ms") >= 1
                    or self.w.metric("weir_connections_open", listener="ingest") == 0, "disconnected")
         connection.close()
 
