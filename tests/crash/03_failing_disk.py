@@ -25,7 +25,7 @@ class Latch:
         ready = weir.request("GET", "/readyz")
         self.assertEqual(ready.status, 503)
         self.assertEqual(weir.request("GET", "/livez").status, 200)
-        self.assertEqual(weir.metric("weir_store_accepting"), 0)
+        eventually(lambda: weir.metric("weir_store_accepting") == 0, "the gauge", 5)
         reason = ready.body
         for _ in range(30):
             self.assertEqual(self.status(weir), 503)

@@ -68,7 +68,8 @@ class Refusals(Case):
         self.fails(second, str(first.admin))
 
     def test_admin_beyond_loopback_needs_tokens(self):
-        weir = self.weir(start=False, arguments=["--admin", f"0.0.0.0:{free_port()}"])
+        weir = self.weir(start=False)
+        weir.admin_host = "0.0.0.0"
         self.fails(weir, "token")
 
     def test_data_directory_that_cannot_be_made(self):

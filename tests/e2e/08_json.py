@@ -1,4 +1,6 @@
 """Bad and odd JSON: 400 with position and reason, or accepted and kept byte for byte."""
+import json
+
 import harness
 from harness import Case, eventually, raw_of
 
@@ -7,7 +9,7 @@ BAD = [
     "[1,]", "[,1]", "[1 2]", '{"a":1,}', '{"a" 1}', '{a:1}', "{'a':1}", '{"a":}', '{"a":1 "b":2}', "{]", "[}",
     "nul", "tru", "True", "NaN", "Infinity", "-Infinity", "undefined", "+1", "01", "1.", ".5", "-", "1e", "1e+",
     "--1", "0x10", "1_000", '"a', '"\\x41"', '"\\u12"', '"\\u12G4"', '"\\"', "\"\t\"", '"\n"', '"\u0000"', '"\u001f"',
-    "'a'", "// c\n1", "/* c */1", "[1]]", "{}}", "\"a\" \"b\"", "[\"a\"", "{\"a\":[1}", "\ufeff[]",
+    "'a'", "// c\n1", "/* c */1", "[1]]", "{}}", "\"a\" \"b\"", "[\"a\"", "{\"a\":[1}",
 ]
 BAD_BYTES = [b'"\xff"', b'"\xc0\x80"', b'"\xed\xa0\x80"', b'"\xf4\x90\x80\x80"', b'"\xe6\x9d"', b'"\x80"', b"\xfe\xff"]
 
@@ -53,7 +55,7 @@ class Json(Case):
             self.assertEqual(raw_of(self.upstream, i), text)
 
     def test_04_deep_nesting_is_rejected_without_harm(self):
-        for depth in (70, 2000, 500_000):
+        for depth in (130, 2000, 500_000):
             for opening, closing in (("[", "]"), ('{"a":', "}")):
                 text = '{"id":"deep","name":"n","v":' + opening * depth + "1" + closing * depth + "}"
                 response = self.w.post(text)
@@ -61,9 +63,12 @@ class Json(Case):
         self.assertStatus(self.w.post("[" * 1_000_000), 400)
         self.assertStatus(self.w.request("GET", "/health"), 200)
 
-    def test_05_an_event_too_large_is_rejected_alone(self):
+    def test_05_an_event_too_large_refuses_its_array_and_only_its_line(self):
         weir = self.weir(settings={"limits.event_bytes": "4KiB"})
-        body = weir.post([{"name": "a"}, {"name": "b", "v": "x" * 5000}, {"name": "c"}]).json
+        events = [{"name": "a"}, {"name": "b", "v": "x" * 5000}, {"name": "c"}]
+        self.assertError(weir.post(events), 413, "event_too_large")
+        self.assertEqual(weir.metric("weir_events_total", outcome="stored"), 0)
+        body = weir.post("\n".join(map(json.dumps, events)), headers={"Content-Type": "application/x-ndjson"}).json
         self.assertEqual((body["accepted"], body["rejected"]), (2, 1), body)
         self.assertEqual(body["results"][0]["reason"], "event_too_large")
 
@@ -80,7 +85,7 @@ class Json(Case):
         eventually(lambda: self.w.metric("weir_events_total", outcome="stored") == 0, "nothing stored")
 
     def test_08_types_of_canonical_fields(self):
-        for fields, fine in (({"id": 5}, True), ({"id": None}, True), ({"id": {}}, False), ({"name": 5}, False),
+        for fields, fine in (({"id": 5}, True), ({"id": None}, True), ({"id": {}}, True), ({"name": {}}, False),
                              ({"name": ""}, False), ({"name": None}, False), ({"timestamp": "soon"}, True),
                              ({"userId": None}, True), ({"userId": 7}, True), ({"properties": 7}, True)):
             with self.subTest(fields=fields):

@@ -29,7 +29,8 @@ class Sizes(Case):
         self.assertStatus(weir.post(event()), 200)
 
     def test_body_memory_is_bounded_and_others_are_told_when_to_return(self):
-        weir = self.weir(settings={"limits.body_memory_bytes": "256KiB", "limits.body_bytes": "200KiB"})
+        weir = self.weir(settings={"limits.body_memory_bytes": "256KiB", "limits.body_bytes": "200KiB",
+                                   "limits.decoded_body_bytes": "200KiB", "limits.event_bytes": "200KiB"})
         holders = [weir.raw(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 150000\r\n\r\n"
                             + b" " * 100_000) for _ in range(3)]
         eventually(lambda: weir.metric("weir_body_budget_used_bytes") > 100_000, "memory in use")

@@ -76,6 +76,7 @@ class Compression(Case):
         self.assertLess(self.w.metric("weir_body_budget_used_bytes"), 1_000_000)
 
     def test_08_decoded_limit(self):
-        weir = self.weir(settings={"limits.decoded_body_bytes": "10KiB"})
+        weir = self.weir(settings={"limits.decoded_body_bytes": "10KiB", "limits.event_bytes": "10KiB",
+                                   "limits.body_bytes": "10KiB"})
         self.assertStatus(self.send(gzip.compress(json.dumps(event(p="q" * 5000)).encode()), "gzip", weir=weir), 200)
         self.assertStatus(self.send(gzip.compress(json.dumps(event(p="q" * 20000)).encode()), "gzip", weir=weir), 413)

@@ -25,7 +25,8 @@ class Proxy(Case):
     def begin(self, **settings):
         self.upstream = self.central()
         return self.weir(destinations=[harness.destination("d", self.upstream.port)],
-                         keys=[{"key": "k", "tenant": "default"}], settings=settings)
+                         keys=[{"key": "k", "tenant": "default", "keep_ip": True},
+                               {"key": "quiet", "tenant": "default"}], settings=settings)
 
     def address(self, event_id):
         self.assertArrives(self.upstream, [event_id])
@@ -39,6 +40,12 @@ class Proxy(Case):
             self.assertStatus(weir.post(one, headers={header: value, "X-Write-Key": "k"}), 200)
             self.assertEqual(self.address(one["id"]), "127.0.0.1")
         self.assertEqual(weir.metric("weir_http_forwarding_headers_ignored_total"), 2)
+
+    def test_without_keep_ip_no_address_is_stored(self):
+        weir = self.begin()
+        one = event()
+        self.assertStatus(weir.post(one, headers={"X-Write-Key": "quiet"}), 200)
+        self.assertIsNone(self.address(one["id"]))
 
     def test_forwarding_headers_from_a_trusted_proxy(self):
         weir = self.begin(**{"server.trusted_proxies": "127.0.0.0/8,10.0.0.0/8"})

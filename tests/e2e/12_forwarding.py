@@ -201,8 +201,8 @@ class Forwarding(Case):
             self.assertEqual(done.returncode, 0, done)
             rows = json.loads(done.stdout)
             rows = rows if isinstance(rows, list) else rows.get("failed", rows.get("events", []))
-            return rows if len(rows) == n else None
-        return eventually(listed, f"{n} dead letters")
+            return (rows,) if len(rows) == n else None
+        return eventually(listed, f"{n} dead letters")[0]
 
     def test_16_failed_events_are_shown_requeued_and_discarded(self):
         central, weir = self.pair()

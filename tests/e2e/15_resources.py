@@ -131,7 +131,7 @@ class FullDisk(Case):
         self.assertGreater(int(answer.header("retry-after")), 0)
         self.assertEqual(weir.request("GET", "/readyz").status, 503)
         self.assertStatus(weir.request("GET", "/livez"), 200)
-        self.assertEqual(weir.metric("weir_store_accepting"), 0)
+        eventually(lambda: weir.metric("weir_store_accepting") == 0, "the gauge", 5)
         central.fault()
         self.assertArrives(central, acknowledged)       # it drains while full
         os.unlink(ballast)
@@ -171,7 +171,8 @@ class FullDisk(Case):
         central = self.central()
         central.fault(mode="status", status=500)
         weir = self.weir(destinations=[destination("d", central.port)],
-                         settings={"store.segment_bytes": "2MiB", "store.max_bytes": "16MiB", "limits.event_bytes": "64KiB"})
+                         settings={"store.segment_bytes": "2MiB", "store.max_bytes": "24MiB", "limits.event_bytes": "64KiB",
+                                   "store.state_bytes": "4MiB"})
         ids = []
 
         def refused():

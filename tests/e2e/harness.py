@@ -180,6 +180,7 @@ class Weir:
         self.config = os.path.join(directory, "weir.toml")
         self.log_path = os.path.join(directory, "weir.log")
         self.ingest, self.admin = free_port(), free_port()
+        self.admin_host = "127.0.0.1"
         self.process = None
         self.exit_codes = []
         self.killed = False
@@ -198,7 +199,7 @@ class Weir:
 
     def command(self):
         command = [BINARY, "serve", "--listen", f"127.0.0.1:{self.ingest}",
-                   "--admin", f"127.0.0.1:{self.admin}", "--data", self.data,
+                   "--admin", f"{self.admin_host}:{self.admin}", "--data", self.data,
                    "--shards", str(self.shards)]
         if self.use_config:
             self.write_config()
@@ -222,7 +223,8 @@ class Weir:
             if self.process.poll() is not None:
                 raise AssertionError(f"weir ended with {self.process.returncode}:\n{self.log()[-3000:]}")
             try:
-                return request(self.ingest, "GET", "/livez", timeout=5).status == 200
+                socket.create_connection(("127.0.0.1", self.ingest), 5).close()
+                return request(self.admin, "GET", "/livez", timeout=5).status == 200
             except OSError:
                 return False
 

@@ -123,12 +123,16 @@ def page_server(port=0):
 
 
 def install():
-    """npm ci, when what package-lock.json names is not there yet; the error text, or None."""
+    """Installs what package-lock.json names, when it is not there yet; the error text, or None.
+
+    npm ci refuses a lock file that was written where the registry offers no packages for other
+    platforms (optional dependencies), so this is npm install that saves nothing.
+    """
     stamp = os.path.join(HERE, "node_modules", ".package-lock.json")
     lock = os.path.join(HERE, "package-lock.json")
     if os.path.exists(stamp) and os.path.getmtime(stamp) >= os.path.getmtime(lock):
         return None
-    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE,
+    done = subprocess.run(["npm", "install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=HERE,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         return (done.stdout + done.stderr)[-2000:]
