@@ -91,6 +91,7 @@ class FlippedBits(unittest.TestCase):
                             self.assertRegex(weir.log(), r"(?i)damaged|corrupt|checksum|set aside",
                                              f"{len(lost)} events lost without a word")
                             self.assertGreater(weir.metric("weir_damaged_files_total")
+                                               + weir.metric("weir_damaged_records_total")
                                                + weir.metric("weir_store_segments", state="damaged"), 0)
                             self.assertLess(len(lost), len(self.ids), "one bit took everything")
                         if kind.startswith("seg"):

@@ -34,13 +34,13 @@ class Sizes(Case):
         holders = [weir.raw(b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 150000\r\n\r\n"
                             + b" " * 100_000) for _ in range(3)]
         eventually(lambda: weir.metric("weir_body_budget_used_bytes") > 100_000, "memory in use")
-        answer = eventually(lambda: (r := weir.post(event(p="x" * 100_000))).status == 503 and r, "503")
+        answer = eventually(lambda: (r := weir.post(event(p="x" * 150_000))).status == 503 and r, "503")
         self.assertGreater(int(answer.header("retry-after")), 0)
         self.assertLessEqual(weir.metric("weir_body_budget_used_bytes"), 256 * 1024)
         self.assertStatus(weir.request("GET", "/health"), 200)
         for holder in holders:
             holder.close()
-        eventually(lambda: weir.post(event(p="x" * 100_000)).status == 200, "served again")
+        eventually(lambda: weir.post(event(p="x" * 150_000)).status == 200, "served again")
         eventually(lambda: weir.metric("weir_body_budget_used_bytes") < 1000, "memory given back")
 
     def test_connections(self):
