@@ -71,6 +71,7 @@ Result<std::unique_ptr<Server>> Server::start(const options::Sources& sources,
   WEIR_RETURN_IF_ERROR(server->make_admin());
   WEIR_RETURN_IF_ERROR(server->start_forwarder());
   server->admin_thread_->start();
+  server->serving_ = true;
   for (const auto& shard : server->shards_) shard->start();
   server->announce();
   return server;
@@ -278,7 +279,7 @@ void Server::stop() {
   if (stopped_) return;
   stopped_ = true;
   if (admin_api_ != nullptr) admin_api_->set_ready(false);
-  if (store_ != nullptr) drain_requests();
+  if (serving_) drain_requests();
   // Flushes: sends on for at most drain_seconds what can be sent.
   if (forwarder_ != nullptr) forwarder_->stop();
   if (admin_api_ != nullptr) {

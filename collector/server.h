@@ -69,6 +69,7 @@ class Server {
   std::unique_ptr<forwarder::Forwarder> forwarder_;
   std::atomic<forwarder::Forwarder*> forwarder_pointer_{nullptr};
   bool stopped_ = false;
+  bool serving_ = false;  // the loops run: only then is there something to drain
 };
 
 }  // namespace weir

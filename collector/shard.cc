@@ -88,7 +88,9 @@ void Shard::DrainWatch::on_timer() {
     shard.loop_->arm(*this, kDrainLookNs);
 }
 
-void Shard::stop() { thread_->stop(); }
+void Shard::stop() {
+  if (thread_ != nullptr) thread_->stop();  // null when create() failed half way
+}
 
 Status check_port_free(const std::string& ip, uint16_t port) {
   if (port == 0) return {};
