@@ -212,7 +212,7 @@ TEST(Encoding, TheRatioHasItsLimit) {
 
 TEST(Encoding, NoMemoryForTheDecodedBodyIs503) {
   for (size_t size : {30'000, 900'000}) {
-    Harness harness(production_options(), 40'000);
+    Harness harness(production_options(), 60'000);
     const std::string answer = harness.ask(post("gzip", gzipped(std::string(size, 'a'))));
     EXPECT_EQ(status_of(answer), size == 30'000 ? 200 : 503);
     EXPECT_EQ(harness.budget.used(), 0u);
