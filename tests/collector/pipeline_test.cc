@@ -451,6 +451,18 @@ TEST_F(PipelineTest, ALargeBatchIsWorkedOffInSlicesThatLetOthersThrough) {
   EXPECT_EQ(store_->events.size(), 301u);
 }
 
+TEST_F(PipelineTest, SlicesAndTheirOverrunsAreCounted) {
+  post_and_commit("/v1/events", batch_of(3));
+  EXPECT_EQ(count(Metric::kParseSliceOverruns, {}), 0u);
+  clock_.step_ns = 600'000;
+  post_and_commit("/v1/events", batch_of(200, 100));
+  EXPECT_GE(count(Metric::kParseSliceOverruns, {}), 2u);
+  uint64_t slices = 0;
+  for (const MetricRegistry::Series& series : metrics_->collect())
+    if (series.metric == Metric::kRequestSlices) slices = series.sum;
+  EXPECT_GE(slices, 4u) << "one, and at least three";
+}
+
 TEST_F(PipelineTest, TheEnvelopeCannotMultiplyWithoutBound) {
   PipelineOptions options;
   options.limits.encoded_bytes = 10'000;
