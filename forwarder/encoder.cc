@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "storage/base/clock.h"
 #include "storage/base/json_text.h"
@@ -58,7 +59,9 @@ void JsonEncoder::append_member(std::string_view key, std::string_view text) {
 }
 
 void JsonEncoder::append_json(std::string_view json) {
-  if (format_ != BodyFormat::kNdjson) {
+  const bool one_line = std::memchr(json.data(), '\n', json.size()) == nullptr &&
+                        std::memchr(json.data(), '\r', json.size()) == nullptr;
+  if (format_ != BodyFormat::kNdjson || one_line) {
     buffer_ += json;
     return;
   }
