@@ -35,7 +35,10 @@ void StoreAppender::append(AppendRequest& request) {
   if (refusal == Refusal::kQueueFull) refusal = Refusal::kNone;  // judged below, as of now
   uint64_t bytes = 0;
   if (refusal == Refusal::kNone) {
-    for (const AppendEntry& entry : request.entries) bytes += queue_cost(entry);
+    for (AppendEntry& entry : request.entries) {
+      entry.shard = 0;
+      bytes += queue_cost(entry);
+    }
     if (queue_.bytes() + waiting_bytes_ + bytes > queue_.max_bytes()) {
       refusal = Refusal::kQueueFull;
       admission_.set(refusal,

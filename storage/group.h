@@ -17,13 +17,16 @@ namespace weir::storage {
 class PartQueue {
  public:
   bool empty() const { return first_ == nullptr; }
+  size_t size() const { return size_; }
   AppendRequest::Part* front() const { return first_; }
   void push(AppendRequest::Part* part) {
+    ++size_;
     part->next = nullptr;
     (last_ == nullptr ? first_ : last_->next) = part;
     last_ = part;
   }
   AppendRequest::Part* pop() {
+    --size_;
     AppendRequest::Part* part = first_;
     first_ = part->next;
     if (first_ == nullptr) last_ = nullptr;
@@ -34,6 +37,7 @@ class PartQueue {
  private:
   AppendRequest::Part* first_ = nullptr;
   AppendRequest::Part* last_ = nullptr;
+  size_t size_ = 0;
 };
 
 // Events per tenant. Most groups have few tenants, most neighbours the same one.

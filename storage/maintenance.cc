@@ -78,7 +78,7 @@ void Maintenance::run() {
     const bool due = parts_.clock.monotonic_ns() - retained_ns_ >= kRetainEveryNs;
     if (woken || due || parts_.admission.has(Refusal::kDiskFull)) retain();
   }
-  // Sealed now or at the next start: now is quicker.
+  // The last segment too: then the next start has nothing to walk.
   write_sidecars();
 }
 
@@ -98,6 +98,7 @@ void Maintenance::watch_commits() {
 }
 
 void Maintenance::prepare_successors() {
+  if (parts_.admission.has(Refusal::kSyncFailed)) return;
   for (Writer* writer : parts_.writers) {
     if (!writer->successor().wanted()) continue;
     if (auto made = writer->successor().prepare(); !made)
@@ -106,10 +107,10 @@ void Maintenance::prepare_successors() {
 }
 
 void Maintenance::write_sidecars() {
+  if (parts_.admission.has(Refusal::kSyncFailed)) return;
   for (SegmentSet* set : parts_.sets) {
-    for (const SegmentSet::Row& row : set->rows()) {
-      if (!row.sealed || row.has_sidecar || row.summary.empty()) continue;
-      if (auto written = set->write_sidecar(row.summary.first); !written)
+    for (const uint64_t first : set->without_sidecar()) {
+      if (auto written = set->write_sidecar(first); !written)
         log::warn("sidecar_not_written", {{"error", written.error().message}});
     }
   }

@@ -67,6 +67,13 @@ void SegmentSet::activate(uint64_t first, std::shared_ptr<SegmentEnv> env) {
   close_surplus();
 }
 
+void SegmentSet::seal_active() {
+  const std::lock_guard lock(mutex_);
+  if (segments_.empty() || segments_.back().summary.empty()) return;
+  segments_.back().sealed = true;
+  unlink((path_of(segments_.back().summary.first) + "-lock").c_str());
+}
+
 void SegmentSet::record_commit(const CommitBlock& block, const SegmentHeader& header) {
   const std::lock_guard lock(mutex_);
   Segment& active = segments_.back();
@@ -96,6 +103,15 @@ std::vector<SegmentSet::Row> SegmentSet::rows() const {
   for (const Segment& segment : segments_)
     rows.push_back({segment.summary, segment.bytes, segment.sealed, segment.has_sidecar});
   return rows;
+}
+
+std::vector<uint64_t> SegmentSet::without_sidecar() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<uint64_t> firsts;
+  for (const Segment& segment : segments_)
+    if (segment.sealed && !segment.has_sidecar && !segment.summary.empty())
+      firsts.push_back(segment.summary.first);
+  return firsts;
 }
 
 uint64_t SegmentSet::first() const {

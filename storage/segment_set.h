@@ -51,8 +51,12 @@ class SegmentSet {
   // After the writer's environment broke: readers go on with a new one.
   void reopen_active_for_reading();
 
+  // Nobody will write the active segment any more: it is sealed where it ends. An empty one stays.
+  void seal_active();
+
   // ---- any thread
   std::vector<Row> rows() const;
+  std::vector<uint64_t> without_sidecar() const;  // the first numbers of sealed segments
   uint64_t first() const;  // the lowest number on disk, end when there is none
   void count_damaged(uint64_t segments) { damaged_.fetch_add(segments, std::memory_order_relaxed); }
   uint64_t damaged() const { return damaged_.load(std::memory_order_relaxed); }

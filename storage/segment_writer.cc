@@ -90,8 +90,8 @@ uint64_t SegmentWriter::room() const {
   return used < map_bytes_ ? map_bytes_ - used : 0;
 }
 
-uint64_t SegmentWriter::record_cost(size_t size) const {
-  const uint64_t page = env_->page_bytes();
+uint64_t SegmentWriter::record_cost(size_t size) {
+  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   // LMDB keeps a value inside a leaf up to about half a page (node header, key, slot: 18 bytes);
   // longer ones get pages of their own behind a 16-byte page header.
   const uint64_t in_leaf = size + 18;

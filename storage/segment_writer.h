@@ -37,9 +37,9 @@ class SegmentWriter {
   int commit();
   void abort();
 
-  // What is surely left for a group; append costs at most record_cost() of it.
+  // What is surely left for a group; a record costs at most record_cost() of it.
   uint64_t room() const;
-  uint64_t record_cost(size_t size) const;
+  static uint64_t record_cost(size_t size);
   bool fits(uint64_t cost) const { return cost <= room(); }
 
   const std::shared_ptr<SegmentEnv>& env() const { return env_; }

@@ -190,13 +190,15 @@ Status StoreImpl::recover_shards(Recovery& recovery) {
   return {};
 }
 
-// New work is refused first, then what was lent is committed, then the threads end; the state last,
-// because it notes the clean stop.
+// New work is refused first, then what was lent is committed, then the threads end; the last segment
+// gets its sidecar; the state last, because it notes the clean stop.
 void StoreImpl::stop() {
   if (stopped_) return;
   stopped_ = true;
   admission_state_.set(Refusal::kStopping, "the store is shutting down");
   for (auto& writer : writers_) writer->stop();
+  if (!admission_state_.has(Refusal::kSyncFailed))
+    for (auto& set : sets_) set->seal_active();
   if (maintenance_ != nullptr) maintenance_->stop();
   if (state_ != nullptr) state_->stop();
 }

@@ -1,5 +1,7 @@
 #include "storage/writer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -55,6 +57,7 @@ Writer::Writer(unsigned shard, const WriterLimits& limits, const SegmentHeader& 
       index_(std::move(index)),
       successor_(directory, shard, limits.segment_bytes),
       next_(set.committed_end()),
+      waiting_(metrics.gauge(Metric::kAppendQueue, {shard_label(shard)})),
       commit_seconds_(metrics.histogram(Metric::kCommitSeconds, {shard_label(shard)})),
       sync_seconds_(metrics.histogram(Metric::kSyncSeconds, {shard_label(shard)})),
       commit_events_(metrics.histogram(Metric::kCommitEvents, {shard_label(shard)})),
@@ -68,7 +71,8 @@ Writer::Writer(unsigned shard, const WriterLimits& limits, const SegmentHeader& 
 Writer::~Writer() { stop(); }
 
 Status Writer::start() {
-  WEIR_RETURN_IF_ERROR(roll());
+  if (auto rolled = roll(); !rolled && judge(rolled.error(), false) != Refusal::kDiskFull)
+    return tl::unexpected(std::move(rolled).error());
   keep_house(clock_.wall_ms());
   thread_ = std::thread([this] { run(); });
   return {};
@@ -84,7 +88,7 @@ void Writer::stop() {
 void Writer::submit(AppendRequest::Part* first, AppendRequest::Part* last) {
   if (mailbox_.push_chain(first, last)) wakeup_.notify();
   // The writer closed before it looked here for the last time, or it sees these parts.
-  if (closed_.load(std::memory_order_seq_cst)) refuse_leftovers();
+  if (closed_.fetch_add(0, std::memory_order_acq_rel) != 0) refuse_leftovers();
 }
 
 void Writer::forget_originals(uint64_t first, uint64_t last) {
@@ -113,7 +117,7 @@ void Writer::run() {
     }
     run_group();
   }
-  closed_.store(true, std::memory_order_seq_cst);
+  closed_.exchange(1, std::memory_order_acq_rel);
   refuse_leftovers();
 }
 
@@ -129,6 +133,7 @@ void Writer::run_group() {
   }
   roll_by_age();
   choose_group();
+  waiting_.set(static_cast<int64_t>(small_.size() + large_.size()));
   dedupe_group();
   store_group();
   deliver_answers();
@@ -203,7 +208,6 @@ void Writer::dedupe_group() {
     if (i + kLookahead < size) index_->prefetch(group_.items[i + kLookahead].entry->fingerprint);
     GroupItem& item = group_.items[i];
     AppendEntry& entry = *item.entry;
-    entry.shard = static_cast<uint16_t>(shard_);
     if (!entry.fingerprint.empty()) {
       const uint64_t original = index_->find_or_insert(entry.fingerprint, number);
       if (original != 0) {
@@ -215,7 +219,7 @@ void Writer::dedupe_group() {
     item.number = number;
     entry.number = number++;
     group_.payload_bytes += payload;
-    group_.cost += active_->record_cost(kEventHeaderSize + payload);
+    group_.cost += SegmentWriter::record_cost(kEventHeaderSize + payload);
   }
   group_.stored = number - next_;
   WEIR_CHECK(number < kMaxNumber);
@@ -237,9 +241,9 @@ bool Writer::store_group() {
   }
   CommitBlock block;
   build_commit_block(&block);
-  const uint64_t cost = group_.cost + active_->record_cost(group_.block_bytes.size()) +
-                        active_->record_cost(kSegmentHeaderSize);
-  if (!active_empty_ && !active_->fits(cost)) {
+  const uint64_t cost = group_.cost + SegmentWriter::record_cost(group_.block_bytes.size()) +
+                        SegmentWriter::record_cost(kSegmentHeaderSize);
+  if (active_ == nullptr || (!active_empty_ && !active_->fits(cost))) {
     if (auto rolled = roll(); !rolled) return fail_group(rolled.error(), false);
   }
   for (;;) {
@@ -346,9 +350,10 @@ Refusal Writer::judge(const Error& error, bool in_commit) {
   // whether it is full. Outside a commit nothing but a failed sync (EIO) is final.
   const auto free = disk_free_bytes(directory_);
   const bool full = free && *free < group_.cost + kDiskFullMargin;
+  const bool broken = error.code == ErrorCode::kIo && error.os_errno == 0;  // MDB_PANIC
   const bool no_space = error.os_errno == ENOSPC || error.os_errno == EDQUOT;
-  const bool temporary =
-      in_commit ? error.os_errno == EDQUOT || full : no_space || full || error.os_errno != EIO;
+  const bool temporary = !broken && (in_commit ? error.os_errno == EDQUOT || full
+                                               : no_space || full || error.os_errno != EIO);
   if (temporary) {
     admission_.set(Refusal::kDiskFull, error.message);
     events_.wake_maintenance();
@@ -456,7 +461,15 @@ Status Writer::roll() {
   for (const char* suffix : {"-lock", ""})
     if (rename((successor_.path() + suffix).c_str(), (path + suffix).c_str()) != 0)
       return fail_errno(errno, "cannot rename {} to {}", successor_.path() + suffix, path + suffix);
-  WEIR_RETURN_IF_ERROR(sync_directory(directory_));
+  if (auto synced = sync_directory(directory_); !synced) {
+    unlink(path.c_str());
+    return synced;
+  }
+  activate(std::move(next));
+  return {};
+}
+
+void Writer::activate(std::unique_ptr<SegmentWriter> next) {
   header_ = identity_;
   header_.shard = shard_;
   header_.first = next_;
@@ -467,11 +480,10 @@ Status Writer::roll() {
   active_since_ns_ = clock_.monotonic_ns();
   set_.activate(next_, active_->env());
   if (had_active) events_.wake_maintenance();
-  return {};
 }
 
 void Writer::roll_by_age() {
-  if (active_empty_) return;
+  if (active_empty_ || admission_.has(Refusal::kSyncFailed)) return;
   const int64_t age_ms = (clock_.monotonic_ns() - active_since_ns_) / 1'000'000;
   if (age_ms < limits_.segment_age_ms) return;
   if (auto rolled = roll(); !rolled) {
@@ -480,7 +492,7 @@ void Writer::roll_by_age() {
   }
 }
 
-// Half full or half way to its age: time to make the next one.
+// Half full: time to make the next one.
 void Writer::want_successor() {
   if (active_empty_ || successor_.wanted()) return;
   const bool half_full = active_->room() < limits_.segment_bytes / 2;

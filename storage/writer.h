@@ -65,7 +65,8 @@ class Writer final : public PartSink {
          std::unique_ptr<DedupeIndex> index);
   ~Writer() override;
 
-  // Makes the active segment, then starts the thread.
+  // Makes the active segment, then starts the thread. On a full disk it starts without one, refuses
+  // (kDiskFull) and makes it when there is room.
   Status start();
   // Commits what was lent, refuses what comes later, ends the thread. Idempotent.
   void stop();
@@ -105,6 +106,7 @@ class Writer final : public PartSink {
   void deliver_answers();
   void refuse_waiting(Refusal refusal);
   Status roll();
+  void activate(std::unique_ptr<SegmentWriter> next);
   void roll_by_age();
   void want_successor();
   void keep_house(int64_t now_ms);
@@ -126,15 +128,15 @@ class Writer final : public PartSink {
   Wakeup wakeup_;
   Mailbox<AppendRequest::Part> mailbox_;
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> closed_{false};
+  std::atomic<uint32_t> closed_{0};
 
   // The writer thread's own.
   PartQueue small_;
   PartQueue large_;
   Group group_;
-  std::vector<StoreAppender*> answered_;  // appenders with something to deliver
-  std::unique_ptr<SegmentWriter> active_;
-  SegmentHeader header_;  // of the active segment
+  std::vector<StoreAppender*> answered_;   // appenders with something to deliver
+  std::unique_ptr<SegmentWriter> active_;  // null: the disk has been full since the start
+  SegmentHeader header_;                   // of the active segment
   bool active_empty_ = true;
   int64_t active_since_ns_ = 0;
   uint64_t next_ = 1;  // the next number
@@ -151,6 +153,7 @@ class Writer final : public PartSink {
   std::vector<std::pair<uint64_t, uint64_t>> lost_;
   std::atomic<bool> has_lost_{false};
 
+  Gauge& waiting_;
   Histogram& commit_seconds_;
   Histogram& sync_seconds_;
   Histogram& commit_events_;

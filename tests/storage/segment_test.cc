@@ -119,11 +119,11 @@ TEST_F(SegmentTest, TheCostEstimateIsNeverBelowWhatAGroupTakes) {
     uint64_t next = 1;
     while (next < 10'000) {
       std::vector<size_t> sizes(1 + random() % 400);
-      uint64_t cost = (*writer)->record_cost(56 + 16 * sizes.size() + 16) +
-                      (*writer)->record_cost(kSegmentHeaderSize);
+      uint64_t cost = SegmentWriter::record_cost(56 + 16 * sizes.size() + 16) +
+                      SegmentWriter::record_cost(kSegmentHeaderSize);
       for (size_t& size : sizes) {
         size = random() % largest;
-        cost += (*writer)->record_cost(kEventHeaderSize + size);
+        cost += SegmentWriter::record_cost(kEventHeaderSize + size);
       }
       if (!(*writer)->fits(cost)) break;
       ASSERT_EQ(append_group(**writer, header_, next, sizes), 0)

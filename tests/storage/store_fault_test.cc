@@ -102,6 +102,22 @@ TEST_F(StoreFaultTest, AFullDiskRefusesKeepsReadingAndEndsByItself) {
   }
 }
 
+TEST_F(StoreFaultTest, StartsOnAFullDiskServesWhatIsThereAndAcceptsWhenThereIsRoom) {
+  open();
+  client_->put("before");
+  client_.reset();
+  store_->stop();
+  plan().disk_free = 0;
+  plan().write_error = ENOSPC;
+  open();
+  EXPECT_EQ(store_->admission(), Refusal::kDiskFull);
+  EXPECT_EQ(read_all(*store_, 0).raws.size(), 1u);
+  EXPECT_EQ(client_->send({{"full"}}).request.refusal, Refusal::kDiskFull);
+  plan().reset();
+  EXPECT_TRUE(becomes(Refusal::kNone));
+  EXPECT_EQ(client_->put("full").number, 2u);
+}
+
 TEST_F(StoreFaultTest, NoSpaceFromASyncOnADiskThatIsNotFullIsAFailedSync) {
   open();
   plan().sync_error = ENOSPC;  // a thin device

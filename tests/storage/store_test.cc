@@ -106,6 +106,18 @@ TEST_F(StoreTest, SegmentsAreSealedWhenFullAndReadAcross) {
   store_->stop();
 }
 
+TEST_F(StoreTest, ACleanStopSealsEverythingSoThatTheNextStartWalksNothing) {
+  open();
+  {
+    TestClient client(*store_);
+    client.put("a");
+    store_->stop();
+  }
+  store_.reset();
+  EXPECT_EQ(directory_.names(".fp").size(), 1u);
+  EXPECT_TRUE(directory_.names("1.weir-lock").empty());
+}
+
 TEST_F(StoreTest, ASecondProcessIsRefusedWithThePidOfTheFirst) {
   open();
   MetricRegistry metrics;
