@@ -40,6 +40,7 @@ StateImpl::StateImpl(OpenedState opened, const StoreOptions& options, const Cloc
       origin_(opened.origin),
       was_clean_(opened.image.clean),
       file_(std::move(opened.file)),
+      unfilled_from_(opened.unfilled_from),
       dead_letter_mark_(opened.image.dead_letter_mark),
       reserved_batches_(opened.image.next_batch),
       commit_seconds_(metrics.histogram(Metric::kStateCommitSeconds)),

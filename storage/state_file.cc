@@ -30,18 +30,25 @@ void remove_unfinished(const std::string& path) {
   unlink((path + "-lock").c_str());
 }
 
-// Fills what LMDB has not touched yet, so that later commits need no space from the file system.
-Status fill_to(const std::string& path, uint64_t used, uint64_t size) {
+// Takes the file's whole size from the file system now; the state thread fills it with zeros (see
+// OpenedState::unfilled_from). Where space cannot be reserved the zeros are written here.
+Status reserve_to(const std::string& path, uint64_t used, uint64_t size) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return fail_errno(errno, "cannot open {}", path);
-  // Asking first makes a full disk fail at once and lets the file system lay the file out in one
-  // piece. Not every file system can; writing is what counts.
-  Status filled;
-  if (posix_fallocate(fd, 0, static_cast<off_t>(size)) == ENOSPC)
-    filled = fail_errno(ENOSPC, "cannot reserve {} bytes (state_bytes) for {}", size, path);
-  if (filled) filled = write_zeros(fd, used, size);
+  Status reserved;
+  const int error = posix_fallocate(fd, 0, static_cast<off_t>(size));
+  if (error == ENOSPC || error == EDQUOT)
+    reserved = fail_errno(error, "cannot reserve {} bytes (store.state_bytes) for {}", size, path);
+  else if (error != 0)
+    reserved = write_zeros(fd, used, size);
   ::close(fd);
-  return filled;
+  return reserved;
+}
+
+// The first byte after `used` that was reserved but never written.
+uint64_t first_hole(int fd, uint64_t used, uint64_t size) {
+  const off_t hole = lseek(fd, static_cast<off_t>(used), SEEK_HOLE);
+  return hole < 0 ? size : std::min(static_cast<uint64_t>(hole), size);
 }
 
 // Makes directory/name with the entries of image and the delivery rows of source (may be null).
@@ -72,7 +79,7 @@ Status write_new_state(const std::string& directory, const StateImage& image,
     WEIR_RETURN_IF_ERROR(txn.commit());
     const uint64_t used = file.used_bytes();
     file.close();
-    return fill_to(path, used, options.map_bytes);
+    return reserve_to(path, used, options.map_bytes);
   }();
   if (!written) {
     remove_unfinished(path);
@@ -200,10 +207,12 @@ class Opener {
     options.map_bytes = std::max(options_.state_bytes, kSmallestMap);
     // state_bytes was raised, or the file came from elsewhere.
     if (file_bytes(state) < options.map_bytes) {
-      auto grown = fill_to(state, file_bytes(state), options.map_bytes);
+      auto grown = reserve_to(state, file_bytes(state), options.map_bytes);
       if (!grown) log::warn("state_not_grown", {{"error", grown.error().message}});
     }
     WEIR_ASSIGN_OR_RETURN(opened_.file, LmdbFile::open(state, options));
+    opened_.unfilled_from =
+        first_hole(opened_.file.fd(), opened_.file.used_bytes(), options.map_bytes);
     WEIR_ASSIGN_OR_RETURN(opened_.image, load(opened_.file, &opened_));
     const unsigned shards = opened_.image.identity->shards;
     if (shards != options_.shards)

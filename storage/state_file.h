@@ -25,6 +25,10 @@ struct OpenedState {
   StateImage image;
   StateOrigin origin = StateOrigin::kCreated;
   std::map<std::pair<uint32_t, uint16_t>, uint64_t> delivery_rows;  // lane, shard -> rows
+  // The file has its size, but from here on nothing was written yet. A file system may need more
+  // space to write into reserved blocks than into written ones, so the state thread writes zeros
+  // there, a piece at a time: making them all before the start takes too long.
+  uint64_t unfilled_from = 0;
 };
 
 // See State::open().

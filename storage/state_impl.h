@@ -100,6 +100,7 @@ class StateImpl final : public State {
   Status shed_deliveries();
   Status reserve_batches(StateWork& work, uint64_t at_least);
   bool wants_batches() const;
+  bool fill_ahead();
   uint64_t max_rows(size_t lanes) const;
   void hand_back(LaneUpdate* update, Status outcome);
   Status add_configured_lane(StateWork& work, const LaneOptions& lane,
@@ -122,6 +123,7 @@ class StateImpl final : public State {
 
   // State thread.
   DeliveryCounts delivery_counts_;
+  uint64_t unfilled_from_;
   uint64_t dead_letter_mark_;
   uint64_t reserved_batches_;
   uint32_t next_lane_id_ = 1;

@@ -19,6 +19,8 @@ constexpr uint64_t kBatchBlock = 4'096;
 constexpr size_t kUpdatesPerCommit = 1'024;
 constexpr uint64_t kMaxDeliveryRows = 200'000;
 #endif
+constexpr uint64_t kFillBytes = 1 << 20;  // at a time, and then a pause
+constexpr int64_t kFillPauseNs = 5'000'000;
 constexpr uint64_t kRowBytes = 128;  // one delivery row with its share of the tree
 
 }  // namespace
@@ -82,8 +84,22 @@ void StateImpl::run() {
       if (!reserved) log::warn("batch_numbers_not_reserved", {{"error", reserved.error().message}});
     }
     if (stopping && !worked) return;
-    if (!stopping) wakeup_.wait(-1);
+    const bool filling = !stopping && fill_ahead();
+    if (!stopping) wakeup_.wait(filling ? kFillPauseNs : -1);
   }
+}
+
+// Writes the next piece of zeros behind everything LMDB uses. True while there is more to do. Only
+// between transactions, by the one thread that writes.
+bool StateImpl::fill_ahead() {
+  const uint64_t size = file_.map_bytes();
+  const uint64_t from = std::max(unfilled_from_, file_.used_bytes());
+  if (from >= size) return false;
+  const uint64_t to = std::min(size, from + kFillBytes);
+  auto filled = write_zeros(file_.fd(), from, to);
+  if (!filled) log::warn("state_not_filled", {{"error", filled.error().message}});
+  unfilled_from_ = filled ? to : size;
+  return unfilled_from_ < size;
 }
 
 // Applies what every client has submitted. False when nobody had anything.

@@ -1,7 +1,9 @@
 // The state environment on a real file: what is marked is found again, in order, whole.
 #include "storage/state.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <thread>
 
@@ -37,6 +39,28 @@ TEST(State, TheFileHasItsFullSizeFromTheStart) {
   struct stat info {};
   ASSERT_EQ(0, stat(directory.file("state").c_str(), &info));
   EXPECT_GE(static_cast<uint64_t>(info.st_blocks) * 512, fixture.options.state_bytes);
+}
+
+TEST(State, TheFileIsFilledWithZerosWhileMarksGoOn) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  fixture.options.state_bytes = 8 << 20;
+  ASSERT_TRUE(fixture.open());
+  LaneOwner owner(*fixture.state);
+  const int fd = open(directory.file("state").c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  uint64_t filled = 0;
+  for (uint64_t i = 1; i <= 2'000 && filled < fixture.options.state_bytes; ++i) {
+    LaneUpdate update = update_of("saas");
+    update.frontiers = {{0, i + 1}};
+    update.deliveries = {{i, 0, i, i, 1, 200, 1}};
+    ASSERT_TRUE(owner.mark(update));
+    filled = static_cast<uint64_t>(lseek(fd, 0, SEEK_HOLE));
+  }
+  close(fd);
+  EXPECT_EQ(filled, fixture.options.state_bytes);
+  fixture.state->stop();
+  EXPECT_TRUE(inspect_state(directory.file("state")).problems.empty());
 }
 
 TEST(State, GrowsTheFileWhenStateBytesIsRaised) {
