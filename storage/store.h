@@ -213,4 +213,9 @@ struct InspectReport {
 };
 Result<InspectReport> inspect_store(const std::string& directory);
 
+// Calls visit for every event on disk, by shard and number, until it returns false. Returns what
+// had to be left out because it is damaged, in words.
+Result<std::vector<std::string>> export_store(const std::string& directory,
+                                              FunctionRef<bool(const StoredEvent&)> visit);
+
 }  // namespace weir::storage
