@@ -4,6 +4,8 @@
 namespace weir::cli {
 
 void OptionFlags::add_to(CLI::App& app) {
+  // A flag that is repeated: the last one counts, so that a script's can be overridden.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("-c,--config", config, "TOML file with the configuration")
       ->envname("WEIR_CONFIG")
       ->type_name("FILE");
@@ -18,6 +20,7 @@ void OptionFlags::add_to(CLI::App& app) {
   app.add_option("--node", node, "Name of this node, default the host name")->type_name("NAME");
   app.add_option("--set", set, "Any option of the configuration; may be repeated")
       ->type_name("SECTION.KEY=VALUE")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
 }
 

@@ -1,7 +1,7 @@
 // weir store inspect|verify|export: look into a data directory, whether or not a server uses it.
 // Thread: the main thread.
 #include <algorithm>
-#include <filesystem>
+#include <cstdio>
 
 #include "collector/cli/verbs.h"
 #include "collector/json_writer.h"
@@ -86,6 +86,53 @@ std::string inspect_json(const storage::InspectReport& report) {
   return json.take() + "\n";
 }
 
+// One line: the position, the canonical fields and the client's own object.
+std::string event_line(const storage::StoredEvent& event) {
+  JsonWriter json;
+  json.begin_object().field("seq", event.position.text());
+  json.field("received_at", format_rfc3339_ms(event.received_ms));
+  EventFields fields;
+  if (!decode_event_record(event.payload, &fields)) {
+    json.field("error", "this build cannot read the record").end_object();
+    return json.take() + "\n";
+  }
+#define WEIR_WRITE_FIELD(member, tag, name)                           \
+  if (!fields.member.empty() && std::string_view(name) != "envelope") \
+    json.field(name, fields.member);
+  WEIR_EVENT_TEXT_FIELDS(WEIR_WRITE_FIELD)
+#undef WEIR_WRITE_FIELD
+  if (fields.timestamp_ms != 0) json.field("timestamp", format_rfc3339_ms(fields.timestamp_ms));
+  if (!fields.envelope.empty()) json.key("envelope").raw(fields.envelope);
+  json.key("raw");
+  if (fields.raw_encoding == RawEncoding::kJson)
+    json.raw(fields.raw);
+  else
+    json.string(fields.raw);
+  json.end_object();
+  std::string line = json.take();
+  // Outside of strings a line break is white space, inside of strings JSON has none.
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::replace(line.begin(), line.end(), '\r', ' ');
+  return line + "\n";
+}
+
+int export_events(const std::string& directory) {
+  bool written = true;
+  const auto skipped = storage::export_store(directory, [&](const storage::StoredEvent& event) {
+    const std::string line = event_line(event);
+    written = std::fwrite(line.data(), 1, line.size(), stdout) == line.size();
+    return written;
+  });
+  written = std::fflush(stdout) == 0 && written;
+  if (!skipped) {
+    complain(skipped.error().message);
+    return kFailed;
+  }
+  for (const std::string& reason : *skipped) complain("left out: " + reason);
+  if (!written) complain("cannot write to standard output");
+  return written && skipped->empty() ? kDone : kFailed;
+}
+
 struct StoreFlags {
   OptionFlags options;
   // The data directory as serve would use it.
@@ -142,6 +189,15 @@ void add_store(CLI::App& app, Context& context) {
     const auto report = storage::verify_store(directory);
     finish(report, context, verify_text, verify_json);
     if (report && !report->ok()) context.exit_code = kFailed;
+  });
+
+  CLI::App* dump = store->add_subcommand("export", "Every event, one JSON object a line");
+  flags->options.add_to(*dump);
+  add_json_flag(*dump, context);
+  dump->callback([flags, &context] {
+    std::string directory;
+    if (flags->directory(context.hooks, &directory, &context.exit_code))
+      context.exit_code = export_events(directory);
   });
 }
 
