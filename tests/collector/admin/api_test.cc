@@ -1,0 +1,258 @@
+// The paths of the admin listener against a store with canned answers: what is answered, by whom it
+// may be asked, and that slow questions do not hold up quick ones.
+#include "collector/admin/api.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "storage/base/event_record.h"
+#include "tests/collector/admin/fakes.h"
+
+namespace weir::admin {
+namespace {
+
+using http::Method;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class ApiTest : public ::testing::Test {
+ protected:
+  ApiTest() { api_ = std::make_unique<Api>(deps(), std::vector<TokenOptions>(), 3'600'000); }
+  ~ApiTest() override { api_->stop(); }
+
+  ApiDeps deps() {
+    ApiDeps out{store_, forwarder_, metrics_, clock_, wakeup_, {}, {}, {}, {}};
+    out.info.node = "test-node";
+    out.info.version = "1.2.3";
+    out.edit_event = [](std::string_view, std::string_view raw) -> Result<std::string> {
+      if (raw.find('{') == raw.npos) return fail(ErrorCode::kInvalidArgument, "not an object");
+      return record("edited", raw);
+    };
+    out.config_json = [] { return std::string(R"({"store.max_bytes":{}})"); };
+    out.reload = [this]() -> Result<std::string> {
+      if (!reload_works_) return fail(ErrorCode::kInvalidArgument, "store.shards needs a restart");
+      return std::string(R"({"changed":["keys"]})");
+    };
+    return out;
+  }
+
+  static std::string record(std::string_view name, std::string_view raw) {
+    EventFields fields;
+    fields.id = "e1";
+    fields.name = name;
+    std::string out;
+    append_event_head(out, fields);
+    out += raw;
+    return out;
+  }
+
+  void add_letter(uint64_t id, const std::string& lane, const std::string& reason) {
+    storage::DeadLetter letter;
+    letter.id = id;
+    letter.lane = lane;
+    letter.reason = reason;
+    letter.status = 400;
+    letter.attempts = 3;
+    letter.event_id = "event-" + std::to_string(id);
+    letter.detail = "cannot parse price";
+    letter.payload = record("bought", R"({"name":"bought"})");
+    store_.letters[id] = letter;
+  }
+
+  // Asks and waits for the answer.
+  FakeExchange& ask(Method method, std::string_view target,
+                    std::vector<http::Header> headers = {{"Host", "localhost"}}) {
+    exchange_ = std::make_unique<FakeExchange>();
+    exchange_->set(method, target, std::move(headers));
+    api_->on_request(*exchange_);
+    for (int i = 0; exchange_->answers == 0 && i < 100; ++i) {
+      wakeup_.wait(100'000'000);
+      api_->answer_done();
+    }
+    EXPECT_EQ(exchange_->answers, 1) << target;
+    return *exchange_;
+  }
+
+  FakeStore store_;
+  std::atomic<forwarder::Forwarder*> forwarder_{nullptr};
+  MetricRegistry metrics_;
+  ManualClock clock_;
+  Wakeup wakeup_;
+  bool reload_works_ = true;
+  std::vector<std::unique_ptr<FakeExchange>> slow_;
+  std::unique_ptr<FakeExchange> exchange_;
+  std::unique_ptr<Api> api_;
+};
+
+TEST_F(ApiTest, UnknownPathsAndMethodsAreTold) {
+  EXPECT_EQ(ask(Method::kGet, "/nothing").status, 404);
+  EXPECT_EQ(ask(Method::kPost, "/livez").status, 405);
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/failed/notanumber").status, 404);
+  EXPECT_EQ(ask(Method::kHead, "/livez").status, 200);
+}
+
+TEST_F(ApiTest, ReadyOnlyWhenStartedAndTheStoreAccepts) {
+  EXPECT_EQ(ask(Method::kGet, "/readyz").status, 503);
+  api_->set_ready(true);
+  EXPECT_EQ(ask(Method::kGet, "/readyz").status, 200);
+  store_.set_admission(storage::Refusal::kDiskFull);
+  const FakeExchange& refused = ask(Method::kGet, "/readyz");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_THAT(refused.body, HasSubstr("disk_full"));
+  EXPECT_EQ(ask(Method::kGet, "/livez").status, 200);
+}
+
+TEST_F(ApiTest, StatsHaveTheirShape) {
+  store_.fresh.total = {3, 2, 1};
+  store_.fresh.tenants["acme"] = {3, 2, 1};
+  store_.fresh.lanes["saas"] = {3, 2, 1};
+  storage::LaneState lane;
+  lane.name = "saas";
+  lane.shards.resize(1);
+  store_.lane_states = {lane};
+  store_.store_totals.accepted = 6;
+  metrics_.counter(Metric::kEvents, {"native", "rejected", "missing_name"}).add(4);
+  const std::string body = ask(Method::kGet, "/api/v1/stats").body;
+  EXPECT_THAT(body, HasSubstr(R"({"pending":3,"sent":2,"failed":1,"accepted":6,"duplicates":0)"));
+  EXPECT_THAT(body, HasSubstr(R"("rejected":{"missing_name":4})"));
+  EXPECT_THAT(body, HasSubstr(R"("destinations":{"saas":{"pending":3,"sent":2,"failed":1,)"));
+  EXPECT_THAT(body, HasSubstr(R"("tenants":{"acme":{"pending":3,"sent":2,"failed":1}})"));
+  EXPECT_THAT(body, HasSubstr(R"("cache_ttl_seconds":3600)"));
+}
+
+TEST_F(ApiTest, StatsAreCachedUntilTheyExpireOrAreForced) {
+  ask(Method::kGet, "/api/v1/stats");
+  ask(Method::kGet, "/api/v1/stats");
+  EXPECT_EQ(store_.counted, 1);
+  ask(Method::kGet, "/api/v1/stats?fresh=1");
+  EXPECT_EQ(store_.counted, 2);
+  clock_.advance_ms(3'599'000);
+  ask(Method::kGet, "/api/v1/stats");
+  EXPECT_EQ(store_.counted, 2);
+  clock_.advance_ms(2'000);
+  ask(Method::kGet, "/api/v1/stats");
+  EXPECT_EQ(store_.counted, 3);
+}
+
+TEST_F(ApiTest, LiveCountersCountPendingByPosition) {
+  storage::LaneState lane;
+  lane.name = "saas";
+  lane.shards.resize(1);
+  lane.shards[0].frontier = 8;
+  storage::OpenRange open;
+  open.first = 3;
+  open.last = 4;
+  lane.shards[0].open[1] = open;
+  store_.lane_states = {lane};
+  store_.shard.end = 11;  // 1..10 are committed; 8..10 and 3..4 are not finished
+  store_.store_totals.accepted = 10;
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
+              HasSubstr(R"({"pending":5,"sent":5,"failed":0,"accepted":10)"));
+  const FakeExchange& text =
+      ask(Method::kGet, "/api/v1/live-counters", {{"Host", "localhost"}, {"Accept", "text/plain"}});
+  EXPECT_THAT(text.body, HasSubstr("5 pending, 5 sent, 0 failed"));
+  EXPECT_THAT(text.content_type, HasSubstr("text/plain"));
+}
+
+TEST_F(ApiTest, FailedEventsAreListedWithFilterAndPages) {
+  add_letter(1, "a", "http_400");
+  add_letter(2, "b", "http_422");
+  add_letter(3, "a", "http_400");
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/failed").body, HasSubstr("event-2"));
+  const std::string filtered = ask(Method::kGet, "/api/v1/failed?destination=a").body;
+  EXPECT_THAT(filtered, Not(HasSubstr("event-2")));
+  EXPECT_THAT(filtered, HasSubstr(R"("next":null)"));
+  const std::string page = ask(Method::kGet, "/api/v1/failed?limit=1&after=1").body;
+  EXPECT_THAT(page, HasSubstr("event-2"));
+  EXPECT_THAT(page, HasSubstr(R"("next":2)"));
+}
+
+TEST_F(ApiTest, AFailedEventIsShownWithItsOwnObject) {
+  add_letter(7, "a", "http_400");
+  const std::string body = ask(Method::kGet, "/api/v1/failed/7").body;
+  EXPECT_THAT(body, HasSubstr(R"("raw":{"name":"bought"})"));
+  EXPECT_THAT(body, HasSubstr("cannot parse price"));
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/failed/8").status, 404);
+}
+
+TEST_F(ApiTest, FailedEventsAreRequeuedAndDiscarded) {
+  for (uint64_t id = 1; id <= 1200; ++id) add_letter(id, id % 2 == 0 ? "a" : "b", "http_400");
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/1/requeue").status, 200);
+  EXPECT_TRUE(store_.letters[1].requeued);
+  EXPECT_EQ(ask(Method::kDelete, "/api/v1/failed/1").status, 200);
+  EXPECT_FALSE(store_.letters.contains(1));
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/requeue?destination=a").body, R"({"requeued":600})");
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/requeue?destination=a").body, R"({"requeued":0})");
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/discard").body, R"({"discarded":1199})");
+  EXPECT_TRUE(store_.letters.empty());
+}
+
+TEST_F(ApiTest, AnUpdateTheStoreRefusesIsReported) {
+  add_letter(1, "a", "http_400");
+  store_.update_outcome = fail(ErrorCode::kNoSpace, "state_bytes is too small");
+  const FakeExchange& answer = ask(Method::kPost, "/api/v1/failed/1/discard");
+  EXPECT_EQ(answer.status, 503);
+  EXPECT_THAT(answer.body, HasSubstr("state_bytes is too small"));
+}
+
+TEST_F(ApiTest, ExportIsOneEventALineInPages) {
+  for (uint64_t id = 1; id <= 3; ++id) add_letter(id, "a", "http_400");
+  const FakeExchange& first = ask(Method::kGet, "/api/v1/failed/export?limit=2");
+  EXPECT_EQ(std::count(first.body.begin(), first.body.end(), '\n'), 2);
+  EXPECT_THAT(first.headers, HasSubstr("Weir-Next: 2\r\n"));
+  const FakeExchange& rest = ask(Method::kGet, "/api/v1/failed/export?limit=2&after=2&raw=1");
+  EXPECT_EQ(rest.body, "{\"name\":\"bought\"}\n");
+  EXPECT_THAT(rest.headers, Not(HasSubstr("Weir-Next")));
+}
+
+TEST_F(ApiTest, AReloadAnswersWhatChangedOrWhyNothingDid) {
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/reload").body, R"({"changed":["keys"]})");
+  reload_works_ = false;
+  const FakeExchange& refused = ask(Method::kPost, "/api/v1/reload");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("store.shards needs a restart"));
+}
+
+TEST_F(ApiTest, TheIndexShowsDeliveryWithoutScriptAndEscapes) {
+  storage::LaneState lane;
+  lane.name = "<b>";
+  lane.shards.resize(1);
+  store_.lane_states = {lane};
+  const FakeExchange& page = ask(Method::kGet, "/");
+  EXPECT_THAT(page.content_type, HasSubstr("text/html"));
+  EXPECT_THAT(page.body, HasSubstr("&lt;b&gt;"));
+  EXPECT_THAT(page.body, Not(HasSubstr("<script")));
+  EXPECT_THAT(page.headers, HasSubstr("Content-Security-Policy"));
+}
+
+TEST_F(ApiTest, WithoutATokenNothingButHealthIsTold) {
+  api_->apply({{"ops", std::string(64, 'a'), "admin", {}, {}, {}}}, 0);
+  const FakeExchange& refused = ask(Method::kGet, "/api/v1/stats");
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_THAT(refused.headers, HasSubstr("WWW-Authenticate: Bearer"));
+  EXPECT_EQ(ask(Method::kGet, "/no/such/path").status, 401);
+  EXPECT_EQ(ask(Method::kGet, "/livez").status, 200);
+}
+
+TEST_F(ApiTest, AQuickQuestionDoesNotWaitForSlowOnes) {
+  std::vector<std::unique_ptr<FakeExchange>> slow;
+  std::lock_guard hold(store_.mutex);  // dead letters hang
+  for (size_t i = 0; i < Worker::kMaxQueued + 1; ++i) {
+    slow.push_back(std::make_unique<FakeExchange>());
+    slow.back()->set(Method::kGet, "/api/v1/failed", {{"Host", "localhost"}});
+    api_->on_request(*slow.back());
+  }
+  FakeExchange live;
+  live.set(Method::kGet, "/livez", {});
+  api_->on_request(live);
+  EXPECT_EQ(live.status, 200);
+  // The queue is bounded: one runs at most, the rest waits, what is too much is told so.
+  FakeExchange too_much;
+  too_much.set(Method::kGet, "/api/v1/failed", {{"Host", "localhost"}});
+  api_->on_request(too_much);
+  EXPECT_EQ(too_much.status, 503);
+  slow_ = std::move(slow);
+}
+
+}  // namespace
+}  // namespace weir::admin
