@@ -17,6 +17,7 @@ namespace weir {
 namespace {
 
 constexpr uint64_t kAdminBodyMemory = 16 << 20;
+constexpr int64_t kAdminStopMs = 5'000;
 constexpr auto kLookEvery = std::chrono::milliseconds(5);
 
 // Cores this process may use, in order.
@@ -260,6 +261,21 @@ void Server::drain_requests() {
   for (const auto& shard : shards_) shard->stop();
 }
 
+// Every question that was taken is answered before the loop ends.
+void Server::stop_admin() {
+  admin_api_->stop();
+  if (serving_) {
+    std::atomic<bool> answered{false};
+    admin_thread_->post([&] {
+      admin_api_->answer_done();
+      admin_server_->drain();
+      answered.store(true, std::memory_order_release);
+    });
+    wait_until(kAdminStopMs, [&] { return answered.load(std::memory_order_acquire); });
+  }
+  admin_thread_->stop();
+}
+
 void Server::log_what_is_left() {
   const auto lanes = store_->lanes();
   // Without any lane everything waits.
@@ -282,12 +298,9 @@ void Server::stop() {
   if (serving_) drain_requests();
   // Flushes: sends on for at most drain_seconds what can be sent.
   if (forwarder_ != nullptr) forwarder_->stop();
-  if (admin_api_ != nullptr) {
-    admin_api_->stop();
-    admin_thread_->stop();
-  }
+  if (admin_api_ != nullptr) stop_admin();
   if (store_ != nullptr) {
-    if (forwarder_ != nullptr) log_what_is_left();
+    if (serving_) log_what_is_left();
     store_->stop();
   }
   // Appenders and lane clients go before the store, after it stopped.

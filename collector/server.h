@@ -44,6 +44,7 @@ class Server {
   Status start_forwarder();
   void announce();
   void drain_requests();
+  void stop_admin();
   void log_what_is_left();
   ShardOptions shard_options(unsigned index, uint16_t port) const;
 
