@@ -55,9 +55,9 @@ class Child {
 
   void run(int steps) {
     for (int i = 0; i < steps; ++i) random_() % 8 == 0 ? mark() : append();
+    store_->stop();
     client_.reset();
     lanes_.reset();
-    store_->stop();
   }
 
  private:

@@ -112,11 +112,12 @@ TEST_F(StoreDamageTest, ADamagedSealedSegmentIsSetAsideWhenItIsReadAndItsKeysAre
   EXPECT_EQ(store->shard_status(0).damaged_segments, 1u);
   EXPECT_TRUE(fs::exists(path("damaged")));
   EXPECT_FALSE(fs::exists(path(name)));
-  TestClient client(*store);
-  EXPECT_EQ(client.put(key(1, 5)).outcome, EntryOutcome::kStored) << "its original is gone";
-  EXPECT_EQ(client.put(key(0, 5)).outcome, EntryOutcome::kDuplicate);
+  auto client = std::make_unique<TestClient>(*store);
+  EXPECT_EQ(client->put(key(1, 5)).outcome, EntryOutcome::kStored) << "its original is gone";
+  EXPECT_EQ(client->put(key(0, 5)).outcome, EntryOutcome::kDuplicate);
   EXPECT_EQ(store->totals().accepted, 301u);
   store->stop();
+  client.reset();
   store.reset();
   store = open_store(options_, metrics_);
   EXPECT_EQ(store->totals().accepted, 301u) << "what was accepted stays counted";
@@ -152,8 +153,8 @@ TEST_F(StoreDamageTest, ADamagedSidecarIsRebuiltFromItsSegment) {
     TestClient client(*store);
     for (int part = 0; part < 3; ++part)
       EXPECT_EQ(client.put(key(part, 7)).outcome, EntryOutcome::kDuplicate);
+    store->stop();
   }
-  store->stop();
   store.reset();
   EXPECT_EQ(directory_.names(".fp").size(), 3u);
   const auto report = verify_store(directory_.path());
