@@ -12,10 +12,15 @@ namespace {
 
 constexpr uint64_t kTicksPerWindow = 8192;
 constexpr uint64_t kTicksPerCap = 64;
-constexpr uint64_t kTickIds = 65535;         // 16 bits without 0
+constexpr uint64_t kTickIds = 65535;  // 16 bits without 0
+#ifdef WEIR_TINY_LIMITS
+constexpr uint32_t kEntriesPerTable = 64;
+#else
 constexpr uint32_t kEntriesPerTable = 4096;  // at the cap, between this and twice as many
+#endif
 constexpr unsigned kMaxTableBits = 16;
 constexpr unsigned kTablesPerSweep = 8;
+constexpr uint32_t kSizeStep = 128;
 // Per mille of slots in use: above kFull a table is rebuilt, with kRoomy afterwards.
 constexpr uint64_t kFull = 900;
 constexpr uint64_t kRoomy = 850;
@@ -240,7 +245,9 @@ uint32_t DedupeIndex::capacity_for(uint32_t live_entries, uint32_t before) const
   const uint32_t loose = std::max<uint32_t>(16, live_entries + live_entries / 2);
   const uint32_t wanted = std::max(tight, std::min(loose, at_cap));
   // Mostly forgotten entries: the same size is enough.
-  return before > tight && before < wanted ? before : wanted;
+  if (before > tight && before < wanted) return before;
+  // Few different sizes: what one table gives back, the next one takes.
+  return wanted < kSizeStep * 8 ? wanted : (wanted + kSizeStep - 1) / kSizeStep * kSizeStep;
 }
 
 bool DedupeIndex::lost(uint64_t number) const {

@@ -25,7 +25,11 @@ namespace weir::storage {
 
 class SegmentSet {
  public:
-  static constexpr size_t kMaxOpen = 16;  // two descriptors each
+#ifdef WEIR_TINY_LIMITS
+  static constexpr size_t kMaxOpen = 1;
+#else
+  static constexpr size_t kMaxOpen = 16;  // sealed ones; two descriptors each
+#endif
 
   struct Row {
     SegmentSummary summary;

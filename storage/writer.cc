@@ -14,9 +14,17 @@
 namespace weir::storage {
 namespace {
 
+#ifdef WEIR_TINY_LIMITS
+constexpr uint64_t kSmallRequestEvents = 2;
+constexpr uint64_t kMostGroupEvents = 8;
+constexpr uint64_t kMostSegmentBytes = uint64_t{1} << 20;
+#else
 constexpr uint64_t kSmallRequestEvents = 64;  // larger ones count as bulk
-constexpr size_t kLookahead = 12;             // entries whose index slots are fetched ahead
-constexpr size_t kPayloadLookahead = 3;       // entries whose bytes are fetched ahead
+constexpr uint64_t kMostGroupEvents = UINT64_MAX;
+constexpr uint64_t kMostSegmentBytes = UINT64_MAX;
+#endif
+constexpr size_t kLookahead = 12;        // entries whose index slots are fetched ahead
+constexpr size_t kPayloadLookahead = 3;  // entries whose bytes are fetched ahead
 constexpr int64_t kIdleWaitNs = 1'000'000'000;
 constexpr int64_t kHouseIntervalNs = 1'000'000'000;
 constexpr uint64_t kDiskFullMargin = uint64_t{1} << 20;
@@ -27,14 +35,15 @@ std::string shard_label(unsigned shard) { return std::to_string(shard); }
 
 WriterLimits WriterLimits::from(const StoreOptions& options) {
   WriterLimits limits;
-  limits.segment_bytes = std::max<uint64_t>(options.segment_bytes, uint64_t{512} << 10);
+  limits.segment_bytes =
+      std::clamp<uint64_t>(options.segment_bytes, uint64_t{512} << 10, kMostSegmentBytes);
   limits.segment_age_ms = options.segment_age_ms;
   // A group with its tree and its commit block must fit into an empty segment with room to spare.
   limits.entry_bytes = limits.segment_bytes / 4;
   limits.group_bytes =
       std::clamp<uint64_t>(options.commit_max_bytes, 4096, limits.segment_bytes / 4);
-  limits.group_events =
-      std::clamp<uint64_t>(options.commit_max_events, 1, limits.segment_bytes / 1024);
+  limits.group_events = std::clamp<uint64_t>(
+      options.commit_max_events, 1, std::min(limits.segment_bytes / 1024, kMostGroupEvents));
   // A bulk share that commits in about 2 ms keeps small requests quick.
   limits.bulk_events = std::max<uint64_t>(limits.group_events / 4, 1);
   limits.bulk_bytes = std::max<uint64_t>(limits.group_bytes / 4, 1);

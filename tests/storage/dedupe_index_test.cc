@@ -130,6 +130,7 @@ TEST(DedupeIndex, AClockThatJumpsBackForgetsNothing) {
   EXPECT_EQ(index.find_or_insert({3, 4}, 12), 11u);
 }
 
+#ifndef WEIR_TINY_LIMITS  // tiny tables have slack at their ends
 TEST(DedupeIndex, TakesAtMost24BytesPerEntryAtTheCap) {
   std::mt19937_64 random(5);
   constexpr uint64_t kCap = 1'000'000;
@@ -147,6 +148,8 @@ TEST(DedupeIndex, TakesAtMost24BytesPerEntryAtTheCap) {
   EXPECT_LE(index.size(), kCap);
   EXPECT_GE(index.size(), kCap - kCap / 32);
 }
+
+#endif
 
 TEST(DedupeIndex, ManyRoundsOfForgettingNeverReviveAKey) {
   // More ticks than there are 16-bit ids, with entries that are forgotten in every one.

@@ -228,10 +228,10 @@ TEST_F(StoreFaultTest, OfALargeBatchThatFailsHalfWayTheRestIsStoredWhenItIsSentA
 }
 
 TEST_F(StoreFaultTest, SmallRequestsOvertakeALargeBatch) {
-  options_.commit_max_events = 400;
+  options_.commit_max_events = 80;
   open();
   plan().sync_delay_ms = 20;
-  auto& large = client_->lend(batch(2'000, "large"));
+  auto& large = client_->lend(batch(400, "large"));
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   auto& small = client_->lend({{"small"}});
   EXPECT_TRUE(client_->wait_all());
