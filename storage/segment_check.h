@@ -42,7 +42,7 @@ class DamageCheck {
   DamageCheck& operator=(const DamageCheck&) = delete;
 
   // The summary of a sound segment; kCorrupt with what is wrong; kUnavailable when no child could
-  // be made. Blocks for the whole walk (a full 256 MiB segment: about 0.1 s from the page cache).
+  // be made. Blocks for the whole walk (a full 256 MiB segment: about 0.2 s from the page cache).
   // grammar: also decode every payload as an event record.
   Result<SegmentSummary> check(const std::string& path, unsigned shard, uint64_t first,
                                SegmentAccess access, bool grammar = false);
