@@ -40,7 +40,7 @@
   X(kProxyHeadersIgnored, kCounter, "weir_http_forwarding_headers_ignored_total", 1, "", "Forwarding headers from peers that are not trusted") \
   X(kRequestSeconds, kHistogram, "weir_http_request_seconds", 1e-9, "", "From the complete request to the answer handed to the socket") \
   X(kBodyBudgetUsed, kGauge, "weir_body_budget_used_bytes", 1, "", "Memory held by request bodies until their outcome") \
-  X(kBodyBudgetLimit, kGauge, "weir_body_budget_limit_bytes", 1, "", "limits.body_memory")                     \
+  X(kBodyBudgetLimit, kGauge, "weir_body_budget_limit_bytes", 1, "", "limits.body_memory_bytes")                     \
   /* events */                                                                                                  \
   X(kEvents, kCounter, "weir_events_total", 1, "protocol,outcome,reason", "Events by outcome: stored, duplicate, rejected, refused") \
   X(kParseSliceSeconds, kHistogram, "weir_parse_slice_seconds", 1e-9, "", "Time one connection held the reactor for parsing in one turn") \
