@@ -53,11 +53,12 @@ int serve(const options::Sources& sources, options::Options options) {
   raise_open_files();
   log::configure(options.log);
   // Before the store is opened, which may take long: where io_uring is denied, say so at once.
-  if (const reactor::IoUringReport uring = reactor::probe_io_uring(); !uring.usable) {
+  const reactor::IoUringReport uring = reactor::probe_io_uring();
+  if (!uring.usable) {
     log::error("io_uring_denied", {{"reason", uring.detail}});
     return 1;
   }
-  auto server = Server::start(sources, std::move(options));
+  auto server = Server::start(sources, std::move(options), uring.features);
   if (!server) {
     log::error("cannot_start", {{"reason", server.error().message}});
     return 1;

@@ -61,20 +61,24 @@ Result<std::shared_ptr<const event::KeyTable>> build_keys(const options::Options
 Server::Server(options::Sources sources, options::Options options)
     : sources_(std::move(sources)),
       options_(std::move(options)),
+      current_(options_),
       started_ns_(Clock::system().monotonic_ns()),
       started_ms_(Clock::system().wall_ms()) {}
 
 Result<std::unique_ptr<Server>> Server::start(const options::Sources& sources,
-                                              options::Options options) {
+                                              options::Options options,
+                                              std::string_view io_uring_features) {
   std::unique_ptr<Server> server(new Server(sources, std::move(options)));
   WEIR_RETURN_IF_ERROR(server->open_store());
   WEIR_RETURN_IF_ERROR(server->make_shards());
   WEIR_RETURN_IF_ERROR(server->make_admin());
   WEIR_RETURN_IF_ERROR(server->start_forwarder());
+  // The sockets listen: who connects from now on is served in a moment.
+  server->announce(io_uring_features);
   server->admin_thread_->start();
   server->serving_ = true;
   for (const auto& shard : server->shards_) shard->start();
-  server->announce();
+  server->admin_api_->set_ready(true);
   return server;
 }
 
@@ -161,8 +165,8 @@ Status Server::make_admin() {
   deps.info.started_ms = started_ms_;
   deps.info.store_max_bytes = options_.store.max_bytes;
   deps.config_json = [this] {
-    std::lock_guard lock(options_mutex_);
-    return options::print_json(options_);
+    std::lock_guard lock(current_mutex_);
+    return options::print_json(current_);
   };
   deps.reload = [this] { return reload(); };
   admin_api_ = std::make_unique<admin::Api>(deps, options_.tokens, options_.stats_cache_ttl_ms);
@@ -190,18 +194,17 @@ Status Server::start_forwarder() {
   return {};
 }
 
-void Server::announce() {
+void Server::announce(std::string_view io_uring_features) {
   const auto listen = options::parse_address(options_.server.listen);
   const auto admin = options::parse_address(options_.server.admin);
   const auto url = [](const options::Address& address, uint16_t port) {
     const bool six = address.ip.find(':') != std::string::npos;
     return fmt::format(fmt::runtime(six ? "http://[{}]:{}" : "http://{}:{}"), address.ip, port);
   };
-  const reactor::IoUringReport uring = reactor::probe_io_uring();
   log::info("ready",
             {{"version", version()},
              {"kernel", kernel_release()},
-             {"io_uring", uring.features},
+             {"io_uring", io_uring_features},
              {"listen", url(*listen, shards_.front()->port())},
              {"admin", url(*admin, admin_listener_->port())},
              {"data", options_.store.directory},
@@ -211,11 +214,10 @@ void Server::announce() {
              {"destinations", options_.forwarder.destinations.size()},
              {"keys", options_.open_ingest() ? "open" : std::to_string(options_.keys.size())},
              {"startup_ms", (Clock::system().monotonic_ns() - started_ns_) / 1'000'000}});
-  admin_api_->set_ready(true);
 }
 
 Result<std::string> Server::reload() {
-  std::lock_guard lock(options_mutex_);
+  std::lock_guard lock(current_mutex_);
   const auto refuse = [&](std::string why) {
     metrics_.counter(Metric::kConfigReloads, {"refused"}).add();
     log::error("reload_refused", {{"reason", why}});
@@ -226,11 +228,11 @@ Result<std::string> Server::reload() {
   std::vector<std::string> reasons;
   for (const options::Problem& problem : loaded.problems) reasons.push_back(problem_text(problem));
   if (!reasons.empty()) return refuse(joined(reasons));
-  const ReloadPlan plan = plan_reload(options_, loaded.options);
+  const ReloadPlan plan = plan_reload(current_, loaded.options);
   if (!plan.refused.empty())
     return refuse(fmt::format("{} can only change with a restart", joined(plan.refused)));
-  if (loaded.options.open_ingest() != options_.open_ingest() ||
-      loaded.options.open_admin() != options_.open_admin())
+  if (loaded.options.open_ingest() != current_.open_ingest() ||
+      loaded.options.open_admin() != current_.open_admin())
     return refuse("going from open mode to keys or tokens, or back, needs a restart");
   auto keys = build_keys(loaded.options);
   if (!keys) return refuse(keys.error().message);
@@ -240,7 +242,7 @@ Result<std::string> Server::reload() {
   keys_ = std::move(*keys);
   for (const auto& shard : shards_) shard->set_keys(keys_);
   admin_api_->apply(loaded.options.tokens, loaded.options.stats_cache_ttl_ms);
-  options_ = std::move(loaded.options);
+  current_ = std::move(loaded.options);
   metrics_.counter(Metric::kConfigReloads, {"applied"}).add();
   log::info("reloaded", {{"changed", plan.changed.empty() ? "nothing" : joined(plan.changed)}});
   JsonWriter json;

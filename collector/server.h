@@ -23,9 +23,10 @@ namespace weir {
 
 class Server {
  public:
-  // Errors say what to do. Nothing runs after an error.
+  // io_uring_features: for the start-up line. Errors say what to do. Nothing runs after an error.
   static Result<std::unique_ptr<Server>> start(const options::Sources& sources,
-                                               options::Options options);
+                                               options::Options options,
+                                               std::string_view io_uring_features);
   ~Server();
 
   // Reads the configuration again and applies all of it or nothing. The text is JSON: what
@@ -42,22 +43,23 @@ class Server {
   Status make_shards();
   Status make_admin();
   Status start_forwarder();
-  void announce();
+  void announce(std::string_view io_uring_features);
   void drain_requests();
   void stop_admin();
   void log_what_is_left();
   ShardOptions shard_options(unsigned index, uint16_t port) const;
 
   const options::Sources sources_;
-  mutable std::mutex options_mutex_;  // guards options_: reload and /api/v1/config
-  options::Options options_;
+  const options::Options options_;  // as they were at the start
+  std::mutex current_mutex_;        // guards the next two: reload and /api/v1/config
+  options::Options current_;        // after the last reload
+  std::shared_ptr<const event::KeyTable> keys_;
   const int64_t started_ns_;
   const int64_t started_ms_;
 
   MetricRegistry metrics_;
   std::unique_ptr<storage::Store> store_;
   std::unique_ptr<http::BodyBudget> budget_;
-  std::shared_ptr<const event::KeyTable> keys_;
   std::vector<std::unique_ptr<Shard>> shards_;
 
   std::unique_ptr<http::BodyBudget> admin_budget_;

@@ -17,8 +17,12 @@ using ::testing::Not;
 
 class ApiTest : public ::testing::Test {
  protected:
-  ApiTest() { api_ = std::make_unique<Api>(deps(), std::vector<TokenOptions>(), 3'600'000); }
-  ~ApiTest() override { api_->stop(); }
+  // Made when first used: its worker looks at the store, which the test fills before.
+  Api& api() {
+    if (api_ == nullptr)
+      api_ = std::make_unique<Api>(deps(), std::vector<TokenOptions>(), 3'600'000);
+    return *api_;
+  }
 
   ApiDeps deps() {
     ApiDeps out{store_, forwarder_, metrics_, clock_, wakeup_, {}, {}, {}, {}};
@@ -64,10 +68,10 @@ class ApiTest : public ::testing::Test {
                     std::vector<http::Header> headers = {{"Host", "localhost"}}) {
     exchange_ = std::make_unique<FakeExchange>();
     exchange_->set(method, target, std::move(headers));
-    api_->on_request(*exchange_);
+    api().on_request(*exchange_);
     for (int i = 0; exchange_->answers == 0 && i < 100; ++i) {
       wakeup_.wait(100'000'000);
-      api_->answer_done();
+      api().answer_done();
     }
     EXPECT_EQ(exchange_->answers, 1) << target;
     return *exchange_;
@@ -93,7 +97,7 @@ TEST_F(ApiTest, UnknownPathsAndMethodsAreTold) {
 
 TEST_F(ApiTest, ReadyOnlyWhenStartedAndTheStoreAccepts) {
   EXPECT_EQ(ask(Method::kGet, "/readyz").status, 503);
-  api_->set_ready(true);
+  api().set_ready(true);
   EXPECT_EQ(ask(Method::kGet, "/readyz").status, 200);
   store_.set_admission(storage::Refusal::kDiskFull);
   const FakeExchange& refused = ask(Method::kGet, "/readyz");
@@ -226,7 +230,7 @@ TEST_F(ApiTest, TheIndexShowsDeliveryWithoutScriptAndEscapes) {
 }
 
 TEST_F(ApiTest, WithoutATokenNothingButHealthIsTold) {
-  api_->apply({{"ops", std::string(64, 'a'), "admin", {}, {}, {}}}, 0);
+  api().apply({{"ops", std::string(64, 'a'), "admin", {}, {}, {}}}, 0);
   const FakeExchange& refused = ask(Method::kGet, "/api/v1/stats");
   EXPECT_EQ(refused.status, 401);
   EXPECT_THAT(refused.headers, HasSubstr("WWW-Authenticate: Bearer"));
@@ -240,16 +244,16 @@ TEST_F(ApiTest, AQuickQuestionDoesNotWaitForSlowOnes) {
   for (size_t i = 0; i < Worker::kMaxQueued + 1; ++i) {
     slow.push_back(std::make_unique<FakeExchange>());
     slow.back()->set(Method::kGet, "/api/v1/failed", {{"Host", "localhost"}});
-    api_->on_request(*slow.back());
+    api().on_request(*slow.back());
   }
   FakeExchange live;
   live.set(Method::kGet, "/livez", {});
-  api_->on_request(live);
+  api().on_request(live);
   EXPECT_EQ(live.status, 200);
   // The queue is bounded: one runs at most, the rest waits, what is too much is told so.
   FakeExchange too_much;
   too_much.set(Method::kGet, "/api/v1/failed", {{"Host", "localhost"}});
-  api_->on_request(too_much);
+  api().on_request(too_much);
   EXPECT_EQ(too_much.status, 503);
   slow_ = std::move(slow);
 }
