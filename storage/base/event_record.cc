@@ -1,16 +1,37 @@
 #include "storage/base/event_record.h"
 
+#include <array>
 #include <cstring>
+#include <functional>
 
 namespace weir {
 namespace {
 
-char* put_text(char* to, uint8_t tag, std::string_view text) {
+constexpr uint8_t kReference = 0x80;
+constexpr size_t kMinReference = 6;  // shorter texts take less room themselves
+
+char* put_varint(char* to, uint64_t value) {
+  for (; value >= 0x80; value >>= 7) *to++ = static_cast<char>(value | 0x80);
+  *to++ = static_cast<char>(value);
+  return to;
+}
+
+// Most fields are a piece of the client's own text, which is stored anyway.
+bool lies_in(std::string_view raw, std::string_view text) {
+  const std::less_equal<const char*> at_or_before;
+  return at_or_before(raw.data(), text.data()) &&
+         at_or_before(text.data() + text.size(), raw.data() + raw.size());
+}
+
+char* put_text(char* to, uint8_t tag, std::string_view text, std::string_view raw) {
   if (text.empty()) return to;
+  if (text.size() >= kMinReference && lies_in(raw, text)) {
+    *to++ = static_cast<char>(tag | kReference);
+    to = put_varint(to, static_cast<uint64_t>(text.data() - raw.data()));
+    return put_varint(to, text.size());
+  }
   *to++ = static_cast<char>(tag);
-  uint64_t size = text.size();
-  for (; size >= 0x80; size >>= 7) *to++ = static_cast<char>(size | 0x80);
-  *to++ = static_cast<char>(size);
+  to = put_varint(to, text.size());
   std::memcpy(to, text.data(), text.size());
   return to + text.size();
 }
@@ -26,7 +47,7 @@ char* put_byte(char* to, uint8_t tag, uint8_t value) {
 
 size_t event_head_bound(const EventFields& fields) {
   size_t size = 32;  // timestamp, priority, sandbox, encoding, end
-#define WEIR_EVENT_BOUND(member, tag, name) size += fields.member.size() + 11;
+#define WEIR_EVENT_BOUND(member, tag, name) size += fields.member.size() + 21;
   WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_BOUND)
 #undef WEIR_EVENT_BOUND
   return size;
@@ -34,7 +55,7 @@ size_t event_head_bound(const EventFields& fields) {
 
 size_t write_event_head(char* out, const EventFields& fields) {
   char* to = out;
-#define WEIR_EVENT_PUT(member, tag, name) to = put_text(to, tag, fields.member);
+#define WEIR_EVENT_PUT(member, tag, name) to = put_text(to, tag, fields.member, fields.raw);
   WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_PUT)
 #undef WEIR_EVENT_PUT
   if (fields.timestamp_ms != 0) {
@@ -60,21 +81,54 @@ void append_event_head(std::string& out, const EventFields& fields) {
   out.resize(before + write_event_head(out.data() + before, fields));
 }
 
+namespace {
+
+// The member a text field's tag names, null for a tag of a newer version.
+std::string_view* text_member(EventFields* fields, uint8_t tag) {
+  switch (tag) {
+#define WEIR_EVENT_FIND(member, number, name) \
+  case number:                                \
+    return &fields->member;
+    WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_FIND)
+#undef WEIR_EVENT_FIND
+    default:
+      return nullptr;
+  }
+}
+
+// Where raw begins is known only at the end of the fields.
+struct Reference {
+  std::string_view* member = nullptr;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+#define WEIR_EVENT_COUNT(member, tag, name) +1
+constexpr size_t kMaxReferences = 0 WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_COUNT);
+#undef WEIR_EVENT_COUNT
+
+}  // namespace
+
 bool decode_event_record(std::string_view payload, EventFields* fields) {
   *fields = EventFields{};
+  std::array<Reference, kMaxReferences> references;
+  size_t referred = 0;
   ByteReader reader(payload);
   for (;;) {
     const auto tag = reader.le<uint8_t>();
     if (tag == 0) break;
+    if ((tag & kReference) != 0) {
+      const Reference reference{text_member(fields, tag & 0x7f), reader.varint(), reader.varint()};
+      if (!reader.ok() || referred == references.size()) return false;
+      if (reference.member != nullptr) references[referred++] = reference;
+      continue;
+    }
     const std::string_view bytes = reader.sized_bytes();
     if (!reader.ok()) return false;
+    if (std::string_view* member = text_member(fields, tag); member != nullptr) {
+      *member = bytes;
+      continue;
+    }
     switch (tag) {
-#define WEIR_EVENT_DECODE(member, number, name) \
-  case number:                                  \
-    fields->member = bytes;                     \
-    break;
-      WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_DECODE)
-#undef WEIR_EVENT_DECODE
       case kTagTimestamp:
         if (bytes.size() != sizeof(int64_t)) return false;
         fields->timestamp_ms = load_le<int64_t>(bytes.data());
@@ -95,6 +149,13 @@ bool decode_event_record(std::string_view payload, EventFields* fields) {
     }
   }
   fields->raw = reader.rest();
+  for (size_t i = 0; i < referred; ++i) {
+    const Reference& reference = references[i];
+    if (reference.offset > fields->raw.size() ||
+        reference.size > fields->raw.size() - reference.offset)
+      return false;
+    *reference.member = fields->raw.substr(reference.offset, reference.size);
+  }
   return reader.ok();
 }
 

@@ -2,7 +2,8 @@
 // read. Storage proper never looks inside; it keeps these bytes behind its own header and checksum.
 //
 //   payload := field* end raw
-//   field   := tag:u8 (1..) length:varint bytes
+//   field   := tag:u8 (1..127) length:varint bytes
+//            | tag + 128:u8 offset:varint length:varint     a text field that is a piece of raw
 //   end     := 0:u8
 //   raw     := every remaining byte: the client's own event object, unchanged
 //

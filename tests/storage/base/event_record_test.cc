@@ -52,6 +52,36 @@ TEST(EventRecord, EveryTruncationIsRefusedOrDecodesWithoutReadingPastTheEnd) {
   }
 }
 
+TEST(EventRecord, TextThatIsAPieceOfRawIsStoredOnce) {
+  const std::string raw = R"({"id":"0123456789abcdef","name":"page_view"})";
+  EventFields in;
+  in.raw = raw;
+  in.id = std::string_view(raw).substr(7, 16);
+  in.name = std::string_view(raw).substr(32, 9);
+  std::string bytes;
+  append_event_head(bytes, in);
+  EXPECT_EQ(bytes.size(), 7u);  // twice tag, offset, length; end
+  const std::string record = bytes + raw;
+  EventFields out;
+  ASSERT_TRUE(decode_event_record(record, &out));
+  EXPECT_EQ(out.id, "0123456789abcdef");
+  EXPECT_EQ(out.name, "page_view");
+  EXPECT_EQ(out.raw, raw);
+}
+
+TEST(EventRecord, AReferenceBeyondRawIsRefused) {
+  for (const std::string_view head :
+       {std::string_view("\x81\x05\x02\0", 4), std::string_view("\x81\x07\x01\0", 4),
+        std::string_view("\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\0", 13)}) {
+    EventFields out;
+    EXPECT_FALSE(decode_event_record(std::string(head) + "123456", &out));
+  }
+  EventFields out;
+  const std::string last_byte = std::string("\x81\x05\x01\0", 4) + "123456";
+  EXPECT_TRUE(decode_event_record(last_byte, &out));
+  EXPECT_EQ(out.id, "6");
+}
+
 TEST(EventRecord, UnknownTagsOfANewerVersionAreSkipped) {
   std::string bytes("\x7e\x03xyz\x02\x02hi\x00raw", 13);
   EventFields out;
