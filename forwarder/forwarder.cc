@@ -38,7 +38,7 @@ class ForwarderThread : public Forwarder {
       lanes_.back()->start();
     }
     publish_status();
-    store_.subscribe(commits_);
+    if (!lanes_.empty()) store_.subscribe(commits_);
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "weir-forward");
       ignore_broken_pipes();
@@ -51,7 +51,7 @@ class ForwarderThread : public Forwarder {
     stopping_.store(true);
     marks_.notify();
     thread_.join();
-    store_.unsubscribe(commits_);
+    if (!lanes_.empty()) store_.unsubscribe(commits_);
     publish_status();
   }
 

@@ -38,7 +38,7 @@ constexpr uint32_t kMaxAddressRefusals = 100;
 // A stopped lane whose reason may pass (dead letter limit, no space) is tried again this often.
 constexpr int64_t kStoppedRetryMs = 30'000;
 // While the store commits many times a millisecond the forwarder looks at most this often.
-constexpr int64_t kCommitQuietMs = 5;
+constexpr int64_t kCommitQuietMs = 20;
 // Status and gauges are refreshed at least this often.
 constexpr int64_t kStatusMs = 1'000;
 
