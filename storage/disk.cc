@@ -49,6 +49,11 @@ Status sync_and_drop_cache(const std::string& path) {
   return {};
 }
 
+void drop_cache(const std::string& path) {
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() >= 0) posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+}
+
 Status write_zeros(int fd, uint64_t from, uint64_t to) {
   static const std::vector<char> kZeros(1 << 20);
   while (from < to) {

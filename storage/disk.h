@@ -18,6 +18,10 @@ Status sync_directory(const std::string& directory);
 // not exist is no error.
 Status sync_and_drop_cache(const std::string& path);
 
+// Gives the clean cached pages of a finished file back, so that a steady stream of new ones reuses
+// the same memory instead of filling all of it. Advice only; never an error.
+void drop_cache(const std::string& path);
+
 // Writes zeros from byte `from` to byte `to`, extending the file. Does not sync.
 Status write_zeros(int fd, uint64_t from, uint64_t to);
 

@@ -240,6 +240,8 @@ Status SegmentSet::write_sidecar(uint64_t first) {
   const std::string path = directory_ + "/" + sidecar_name(shard_, first);
   WEIR_RETURN_IF_ERROR(build_sidecar(env, summary, path));
   WEIR_RETURN_IF_ERROR(sync_directory(directory_));
+  // Nothing is appended to it any more, and who is behind by a segment reads from the disk.
+  drop_cache(path_of(first));
   const std::lock_guard lock(mutex_);
   if (Segment* segment = find(first); segment != nullptr) {
     segment->has_sidecar = true;

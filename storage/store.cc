@@ -190,8 +190,8 @@ Status StoreImpl::recover_shards(Recovery& recovery) {
   return {};
 }
 
-// New work is refused first, then what was lent is committed, then the threads end; the last segment
-// gets its sidecar; the state last, because it notes the clean stop.
+// New work is refused first, then what was lent is committed, then the threads end; the last
+// segment gets its sidecar; the state last, because it notes the clean stop.
 void StoreImpl::stop() {
   if (stopped_) return;
   stopped_ = true;

@@ -1,5 +1,6 @@
 #include "storage/writer.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -83,7 +84,10 @@ Status Writer::start() {
   if (auto rolled = roll(); !rolled && judge(rolled.error(), false) != Refusal::kDiskFull)
     return tl::unexpected(std::move(rolled).error());
   keep_house(clock_.wall_ms());
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this] {
+    pthread_setname_np(pthread_self(), fmt::format("weir-writer-{}", shard_).c_str());
+    run();
+  });
   return {};
 }
 
