@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace {
 size_t allocations = 0;

@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "collector/http/proxy_protocol.h"
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {

@@ -1,7 +1,7 @@
 // What browsers need in order to send at all, and to see the answer.
 #include <gtest/gtest.h>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {

@@ -1,7 +1,7 @@
 // Every limit: what a client that meets it gets, and that it is counted under its name.
 #include <gtest/gtest.h>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {

@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <thread>
 
-#include "fixture.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::http {
 namespace {
