@@ -86,6 +86,10 @@ Status Writer::start() {
   keep_house(clock_.wall_ms());
   thread_ = std::thread([this] {
     pthread_setname_np(pthread_self(), fmt::format("weir-writer-{}", shard_).c_str());
+    // Woken by a reactor it shares a core with, it lets the reactor finish its turns first: fuller
+    // groups, fewer commits. Where a core is free it starts at once all the same.
+    const sched_param normal{};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &normal);
     run();
   });
   return {};
