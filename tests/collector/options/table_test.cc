@@ -22,6 +22,9 @@ TEST(OptionTable, NamesAreUniqueAndSectionsExist) {
 TEST(OptionTable, DefaultsParseAndLieWithinTheirLimits) {
   for (const OptionRow& row : option_table())
     for (const std::string_view text : {row.default_text, row.tiny_text}) {
+#ifdef WEIR_TINY_LIMITS  // some largest values shrink too, and then only the tiny default counts
+      if (!row.tiny_text.empty() && text.data() != row.tiny_text.data()) continue;
+#endif
       if (row.required() || (text.empty() && text.data() == row.tiny_text.data())) continue;
       RawValue raw;
       raw.from_text = true;
