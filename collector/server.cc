@@ -117,6 +117,8 @@ ShardOptions Server::shard_options(unsigned index, uint16_t port) const {
   shard.pipeline.slice_us = options_.reactor.slice_us;
   shard.pipeline.commit_deadline_ms = options_.store.commit_deadline_ms;
   shard.pipeline.limits = options_.events;
+  shard.pipeline.event_memory_bytes = options_.event_memory_bytes;
+  shard.pipeline.retry_after_seconds = static_cast<int>(options_.retry_after_ms / 1000);
   shard.pipeline.open_mode = options_.open_ingest();
   return shard;
 }

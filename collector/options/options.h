@@ -78,6 +78,8 @@ struct Options {
   ReactorOptions reactor;
   http::Limits limits;
   event::Limits events;
+  uint64_t event_memory_bytes = 0;  // per reactor
+  int64_t retry_after_ms = 0;
   storage::StoreOptions store;  // lanes: from destinations and consumers
   forwarder::ForwarderOptions forwarder;
   int64_t stats_cache_ttl_ms = 0;

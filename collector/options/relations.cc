@@ -88,6 +88,8 @@ class Checker {
     if (store.max_bytes != 0)
       at_most("store.segment_bytes", store.segment_bytes, "store.max_bytes", store.max_bytes, 2,
               "the log needs room for the active segment and its successor");
+    if (options_.events.depth > event::kMaxDepth)
+      add("limits.event_depth", fmt::format("this build allows at most {}", event::kMaxDepth), "");
     const unsigned buffers = options_.reactor.receive_buffers;
     if ((buffers & (buffers - 1)) != 0)
       add("reactor.receive_buffers", fmt::format("{} is not a power of two", buffers),

@@ -179,7 +179,7 @@ constexpr OptionRow kTable[] = {
     {"limits", "event_bytes", Type::kSize, "1MiB", "8KiB", 64, 64 * kMiB, "", 0,
      "One event; larger ones are rejected as event_too_large. At most a quarter of store.segment_bytes.",
      land<&O::events, &E::event_bytes>},
-    {"limits", "event_depth", Type::kInteger, "128", "16", 2, event::kMaxDepth, "", 0,
+    {"limits", "event_depth", Type::kInteger, "128", "16", 2, 128, "", 0,
      "Nesting of one event; deeper ones are rejected.",
      land<&O::events, &E::depth>},
     {"limits", "request_events", Type::kInteger, "20000", "300", 1, 10'000'000, "", 0,
@@ -191,6 +191,12 @@ constexpr OptionRow kTable[] = {
     {"limits", "encoded_bytes", Type::kSize, "32MiB", "256KiB", 4 * kKiB, kGiB, "", 0,
      "What is stored of one request beside the clients' own bytes; 413.",
      land<&O::events, &E::encoded_bytes>},
+    {"limits", "event_memory_bytes", Type::kSize, "128MiB", "2MiB", 64 * kKiB, kTiB, "", 0,
+     "Memory per reactor that events hold beside their bodies until their outcome; 503 past it.",
+     land<&O::event_memory_bytes>},
+    {"limits", "retry_after", Type::kSeconds, "5", "1", kSecond, kHour, "", 0,
+     "Retry-After of a 503, in whole seconds.",
+     land<&O::retry_after_ms>},
     {"limits", "first_byte_timeout", Type::kDuration, "10s", "2s", 10, kHour, "", 0,
      "From accept to the first byte; then the connection is closed.",
      land<&O::limits, &L::first_byte_ms>},
@@ -263,6 +269,11 @@ constexpr OptionRow kTable[] = {
      "Idempotency keys remembered, at most 24 bytes of memory each. 20 million are 24 h at 231 new events a second.",
      land<&O::store, &StoreOptions::dedupe_max_entries>},
 
+    // ---- forwarder
+    {"forwarder", "max_memory_bytes", Type::kSize, "32MiB", "256KiB", 64 * kKiB, kTiB, "", 0,
+     "Bodies of batches in memory, of all destinations together; each may always hold one batch beside that.",
+     land<&O::forwarder, &forwarder::ForwarderOptions::max_memory_bytes>},
+
     // ---- stats
     {"stats", "cache_ttl", Type::kDuration, "1h", "2s", 0, kDay, "", kReloadable,
      "Age up to which exact counts are answered from the cache. An admin can force fresh ones; live counters are never cached.",
@@ -321,6 +332,8 @@ constexpr OptionRow kTable[] = {
      "Time to connect.", land<&D::connect_timeout_ms>},
     {"destinations", "request_timeout", Type::kDuration, "60s", "5s", 10, kDay, "", 0,
      "Time of one request as a whole.", land<&D::request_timeout_ms>},
+    {"destinations", "stall_timeout", Type::kDuration, "60s", "5s", 10, kDay, "", 0,
+     "Not a byte in either direction for so long: the request is given up and retried.", land<&D::stall_timeout_ms>},
     {"destinations", "authorization", Type::kText, "", "", 0, kNoMax, "", kSecret,
      "Value of the Authorization header.", land_authorization},
     {"destinations", "headers", Type::kMap, "", "", 0, kNoMax, "", kSecret,

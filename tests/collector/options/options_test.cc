@@ -82,6 +82,9 @@ TEST_F(OptionsTest, TheTableAgreesWithTheComponentsOwnDefaults) {
   EXPECT_EQ(loaded.batch.max_bytes, destination.batch.max_bytes);
   EXPECT_EQ(loaded.retry.window_ms, destination.retry.window_ms);
   EXPECT_EQ(loaded.concurrency, destination.concurrency);
+  EXPECT_EQ(loaded.stall_timeout_ms, destination.stall_timeout_ms);
+  EXPECT_EQ(result.options.forwarder.max_memory_bytes,
+            forwarder::ForwarderOptions().max_memory_bytes);
 }
 #endif
 
