@@ -135,7 +135,7 @@ constexpr OptionRow kTable[] = {
     {"server", "max_connections", Type::kInteger, "20000", "64", 1, 1'000'000, "", 0,
      "Open client connections per shard; past it a connection is closed at accept.",
      land<&O::server, &ServerOptions::max_connections>},
-    {"server", "admin_max_connections", Type::kInteger, "256", "16", 1, 100'000, "", 0,
+    {"server", "admin_max_connections", Type::kInteger, "256", "64", 1, 100'000, "", 0,
      "The same for the admin listener.",
      land<&O::server, &ServerOptions::admin_max_connections>},
     {"server", "trusted_proxies", Type::kList, "", "", 0, kNoMax, "", 0,
