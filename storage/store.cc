@@ -200,7 +200,9 @@ void StoreImpl::stop() {
   if (!admission_state_.has(Refusal::kSyncFailed))
     for (auto& set : sets_) set->seal_active();
   if (maintenance_ != nullptr) maintenance_->stop();
-  if (state_ != nullptr) state_->stop();
+  // After a failed sync the page cache shows what the disk may not have: the next start must not
+  // believe it.
+  if (state_ != nullptr) state_->stop(!admission_state_.has(Refusal::kSyncFailed));
 }
 
 std::unique_ptr<Appender> StoreImpl::make_appender(Wakeup& wakeup) {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <thread>
 
+#include "storage/state.h"
 #include "tests/storage/faults.h"
 #include "tests/storage/store_fixture.h"
 
@@ -71,6 +72,25 @@ TEST_F(StoreFaultTest, AFailedSyncIsFinalEvenIfTheNextOneWouldSucceed) {
   client_->put("lost");
   EXPECT_LE(read_all(*store_, 0).raws.size(), 3u);
   EXPECT_EQ(client_->put("lost").outcome, EntryOutcome::kDuplicate);
+}
+
+// Otherwise the next start would believe events that only the page cache has.
+TEST_F(StoreFaultTest, AStopAfterAFailedSyncIsNotACleanOne) {
+  for (const bool sync_fails : {false, true}) {
+    open();
+    client_->put(sync_fails ? "before" : "first");
+    if (sync_fails) {
+      plan().sync_error = EIO;
+      EXPECT_EQ(client_->send({{"lost"}}).request.refusal, Refusal::kSyncFailed);
+      plan().reset();
+    }
+    close();
+    const auto state = State::open(options_, Clock::system(), metrics_,
+                                   [] { return Result<std::optional<StoreIdentity>>(); });
+    ASSERT_TRUE(state.has_value()) << state.error().message;
+    EXPECT_EQ((*state)->was_clean_stop(), !sync_fails);
+    (*state)->stop();
+  }
 }
 
 TEST_F(StoreFaultTest, AFailedWriteOfTheMetaPageIsFinalAndReadingGoesOn) {
