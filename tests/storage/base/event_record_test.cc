@@ -57,7 +57,7 @@ TEST(EventRecord, TextThatIsAPieceOfRawIsStoredOnce) {
   EventFields in;
   in.raw = raw;
   in.id = std::string_view(raw).substr(7, 16);
-  in.name = std::string_view(raw).substr(32, 9);
+  in.name = std::string_view(raw).substr(33, 9);
   std::string bytes;
   append_event_head(bytes, in);
   EXPECT_EQ(bytes.size(), 7u);  // twice tag, offset, length; end
