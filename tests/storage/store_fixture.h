@@ -105,7 +105,7 @@ class TestClient {
   }
 
   // Waits until everything lent came back, or until the timeout.
-  bool wait_all(int64_t timeout_ms = 20'000) {
+  bool wait_all(int64_t timeout_ms = 60'000) {
     const int64_t end = Clock::system().monotonic_ns() + timeout_ms * 1'000'000;
     for (;;) {
       for (AppendRequest* request = appender_->take_outcomes(); request != nullptr;
