@@ -43,8 +43,8 @@ std::string mix_text(const LoadOptions& options) {
 }
 
 // Prints one line per second until the end of the measurement.
-void show_progress(const LoadOptions& options, std::vector<std::unique_ptr<LoadThread>>& threads,
-                   int64_t end_ns, const std::atomic<bool>* stop) {
+void show_progress(const std::vector<std::unique_ptr<LoadThread>>& threads, int64_t end_ns,
+                   const std::atomic<bool>* stop) {
   uint64_t before = 0;
   int64_t next_ns = Clock::system().monotonic_ns();
   while (!stop->load() && next_ns < end_ns) {
@@ -61,7 +61,6 @@ void show_progress(const LoadOptions& options, std::vector<std::unique_ptr<LoadT
     before = requests;
   }
   std::fprintf(stderr, "\n");
-  (void)options;
 }
 
 }  // namespace
@@ -100,7 +99,7 @@ Result<RunResult> run_load(const LoadOptions& options, const RunSettings& settin
   const TargetMetrics metrics_before = read_target_metrics(settings.metrics_url);
   const int64_t measured_from_ns = Clock::system().monotonic_ns();
   if (settings.live)
-    show_progress(options, threads, end_ns, stop);
+    show_progress(threads, end_ns, stop);
   else
     sleep_until(end_ns, stop);
   const ProcessUsage after = read_usage(pids);
