@@ -103,7 +103,7 @@ TEST_F(OverStoreTest, EverythingCommittedArrivesOnceAndIsCounted) {
   ASSERT_TRUE(counts);
   EXPECT_EQ(counts->total.sent, 3000u);
   EXPECT_EQ(counts->total.pending, 0u);
-  auto rows = store->deliveries("saas", {0, 1});
+  auto rows = store->deliveries("saas", {0, 3000});  // the oldest rows may be gone by now
   ASSERT_TRUE(rows);
   ASSERT_EQ(rows->size(), 1u);
   EXPECT_EQ(rows->at(0).status, 200);
