@@ -116,6 +116,16 @@ void Maintenance::write_sidecars() {
   }
 }
 
+// One cell per reason, kept: the registry makes a new one at each call.
+Counter& Maintenance::deleted_counter(std::string_view reason) {
+  auto found = deleted_.find(reason);
+  if (found == deleted_.end()) {
+    Counter& cell = parts_.metrics.counter(Metric::kSegmentsDeleted, {std::string(reason)});
+    found = deleted_.emplace(reason, &cell).first;
+  }
+  return *found->second;
+}
+
 void Maintenance::retain() {
   retained_ns_ = parts_.clock.monotonic_ns();
   const auto disk_free = disk_free_bytes(parts_.options.directory);
@@ -189,7 +199,7 @@ bool Maintenance::delete_segment(const Deletion& deletion) {
     }
     if (auto removed = set.remove(row.summary.first); !removed)
       log::warn("segment_not_deleted", {{"error", removed.error().message}});
-    parts_.metrics.counter(Metric::kSegmentsDeleted, {std::string(deletion.reason)}).add();
+    deleted_counter(deletion.reason).add();
     log::info("segment_deleted", {{"shard", deletion.shard},
                                   {"first", row.summary.first},
                                   {"last", row.summary.last},

@@ -6,9 +6,12 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -64,6 +67,7 @@ class Maintenance {
   RetentionInput describe(uint64_t disk_free);
   void apply(const RetentionPlan& plan);
   bool delete_segment(const Deletion& deletion);
+  Counter& deleted_counter(std::string_view reason);
   void judge_disk(const RetentionPlan& plan, uint64_t disk_free);
   void delete_orphans();
   void publish(uint64_t disk_free);
@@ -81,6 +85,7 @@ class Maintenance {
   Gauge& disk_free_;
   Gauge& max_bytes_gauge_;
   Gauge& oldest_pending_;
+  std::map<std::string, Counter*, std::less<>> deleted_;  // by reason
 };
 
 }  // namespace weir::storage
