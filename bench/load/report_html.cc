@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "bench/load/result_file.h"
+#include "storage/base/html_text.h"
 
 namespace weir::bench {
 namespace {
@@ -25,23 +26,6 @@ table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,t
 th:first-child,td:first-child{text-align:left}svg{width:100%;height:auto}svg text{fill:var(--muted);font-size:11px}h2{margin-top:2rem;font-size:1.1rem}
 .grid{stroke:var(--line);stroke-width:1}.scroll{overflow-x:auto}.key{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.4em}</style>
 )";
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out.push_back(c);
-  }
-  return out;
-}
 
 // The next number of the form 1, 2 or 5 x 10^n at or above value.
 double round_up(double value) {
@@ -134,7 +118,7 @@ void append_table(std::string& out, const std::vector<RunResult>& results) {
   const auto row = [&](std::string_view name,
                        const std::function<std::string(const RunResult&)>& cell) {
     out += fmt::format("<tr><td>{}</td>", name);
-    for (const RunResult& result : results) out += "<td>" + escaped(cell(result)) + "</td>";
+    for (const RunResult& result : results) out += "<td>" + html_text(cell(result)) + "</td>";
     out += "</tr>\n";
   };
   const auto ms = [](const RunResult& result, double quantile) {
@@ -144,7 +128,7 @@ void append_table(std::string& out, const std::vector<RunResult>& results) {
   out += "<div class=\"scroll\"><table><tr><th></th>";
   for (size_t i = 0; i < results.size(); ++i)
     out += fmt::format("<th><span class=\"key\" style=\"background:{}\"></span>{}</th>",
-                       kColors[i % std::size(kColors)], escaped(results[i].url));
+                       kColors[i % std::size(kColors)], html_text(results[i].url));
   out += "</tr>\n";
   row("started", [](const RunResult& r) { return r.started_at; });
   row("load", [](const RunResult& r) {
@@ -199,8 +183,8 @@ std::string report_html(const std::vector<RunResult>& results) {
               }));
   for (const RunResult& result : results)
     if (!result.first_wrong_answer.empty())
-      out += "<p>First wrong answer of " + escaped(result.url) + ": <code>" +
-             escaped(result.first_wrong_answer) + "</code></p>\n";
+      out += "<p>First wrong answer of " + html_text(result.url) + ": <code>" +
+             html_text(result.first_wrong_answer) + "</code></p>\n";
   return out + "</html>\n";
 }
 

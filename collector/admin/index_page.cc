@@ -2,25 +2,10 @@
 
 #include <algorithm>
 
+#include "storage/base/html_text.h"
+
 namespace weir::admin {
 namespace {
-
-std::string escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else
-      out.push_back(c);
-  }
-  return out;
-}
 
 constexpr std::string_view kHead = R"(<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Weir</title>
@@ -50,9 +35,9 @@ std::string lane_rows(const Live& live) {
     out += fmt::format(
         "<tr><td>{}</td><td>{}</td><td class=n>{}</td><td class=n>{}</td><td class=n>{}</td>"
         "<td class=n>{} s</td><td>{}</td></tr>\n",
-        escape(lane.name), escape(destination ? lane.status.state : "consumer"), lane.pending,
+        html_text(lane.name), html_text(destination ? lane.status.state : "consumer"), lane.pending,
         lane.counts.sent, lane.counts.failed + lane.counts.expired, age,
-        escape(lane.status.last_error));
+        html_text(lane.status.last_error));
   }
   return out;
 }
@@ -61,10 +46,10 @@ std::string lane_rows(const Live& live) {
 
 std::string index_page(const Live& live, const NodeInfo& info) {
   std::string out(kHead);
-  out += fmt::format("<h1>Weir on {}</h1>\n", escape(info.node));
+  out += fmt::format("<h1>Weir on {}</h1>\n", html_text(info.node));
   out += live.accepting
              ? std::string("<p class=good>Accepting events.</p>\n")
-             : fmt::format("<p class=bad>Refusing events: {}</p>\n", escape(live.refusal));
+             : fmt::format("<p class=bad>Refusing events: {}</p>\n", html_text(live.refusal));
   out += "<div class=big>";
   const std::pair<const char*, uint64_t> tiles[] = {{"pending", live.pending},
                                                     {"sent", live.sent},
@@ -90,7 +75,7 @@ std::string index_page(const Live& live, const NodeInfo& info) {
   if (!live.rejected.empty()) {
     out += "<h2>Rejected events</h2>\n<table><tr><th>reason</th><th class=n>events</th></tr>\n";
     for (const auto& [reason, count] : live.rejected)
-      out += fmt::format("<tr><td>{}</td><td class=n>{}</td></tr>\n", escape(reason), count);
+      out += fmt::format("<tr><td>{}</td><td class=n>{}</td></tr>\n", html_text(reason), count);
     out += "</table>\n";
   }
   out += fmt::format("<h2>Store</h2>\n<p>{} events, {:.1f} MB in {} segments",
@@ -104,7 +89,7 @@ std::string index_page(const Live& live, const NodeInfo& info) {
   out += fmt::format(
       "<p>Weir {}, kernel {}. <code>/metrics</code>, "
       "<code>/api/v1/stats</code>, <code>/api/v1/failed</code></p>\n</body></html>\n",
-      escape(info.version), escape(info.kernel));
+      html_text(info.version), html_text(info.kernel));
   return out;
 }
 
