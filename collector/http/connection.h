@@ -88,6 +88,7 @@ class Connection final : public reactor::StreamHandler {
   void answer(ExchangeImpl& exchange, const Response& response);
   void begin_stream(ExchangeImpl& exchange, const Response& head);
   bool write_chunk(ExchangeImpl& exchange, std::string_view bytes);
+  size_t stream_backlog(const ExchangeImpl& exchange) const;
   void finish_stream(ExchangeImpl& exchange);
   std::string& output_of(ExchangeImpl& exchange);
   AnswerFraming framing_of(const ExchangeImpl& exchange) const;

@@ -63,10 +63,13 @@ void Connection::begin_stream(ExchangeImpl& exchange, const Response& head) {
   if (&exchange == front_) mark_dirty();
 }
 
+size_t Connection::stream_backlog(const ExchangeImpl& exchange) const {
+  return &exchange == front_ ? unsent_bytes() : exchange.answer_.size();
+}
+
 bool Connection::write_chunk(ExchangeImpl& exchange, std::string_view bytes) {
   if (bytes.empty() || exchange.stream_discards_) return true;
-  const size_t waiting = &exchange == front_ ? unsent_bytes() : exchange.answer_.size();
-  if (waiting + bytes.size() > kMaxStreamBytes) {
+  if (stream_backlog(exchange) + bytes.size() > kMaxStreamBytes) {
     // The reader is slower than the stream. Dropping pieces would corrupt it; ending it is honest.
     server_.count_limit("stream_buffer_bytes");
     stream_.reset_on_close();

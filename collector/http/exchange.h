@@ -83,6 +83,9 @@ class Exchange {
   // it returns false (client gone), then finish(). Only on HTTP/1.1.
   virtual void begin_stream(const Response& head) = 0;
   virtual bool write_chunk(std::string_view bytes) = 0;
+  // What the client has not taken yet. write_chunk() ends the stream of a reader that lets it grow
+  // past connection.h's kMaxStreamBytes: who can leave pieces out looks here first.
+  virtual size_t stream_backlog() const = 0;
   virtual void finish_stream() = 0;
 
   void* context = nullptr;  // the handler's

@@ -35,6 +35,7 @@ class ExchangeImpl final : public Exchange {
   void respond(const Response& response) override;
   void begin_stream(const Response& head) override;
   bool write_chunk(std::string_view bytes) override;
+  size_t stream_backlog() const override;
   void finish_stream() override;
 
   // Back to the state of a new exchange; keeps reasonable amounts of memory.

@@ -286,6 +286,10 @@ bool ExchangeImpl::write_chunk(std::string_view bytes) {
   return connection_ != nullptr && connection_->write_chunk(*this, bytes);
 }
 
+size_t ExchangeImpl::stream_backlog() const {
+  return connection_ == nullptr ? 0 : connection_->stream_backlog(*this);
+}
+
 void ExchangeImpl::finish_stream() {
   WEIR_CHECK(state_ == State::kStreaming, "finish_stream() needs begin_stream()");
   --server_.busy_;

@@ -214,6 +214,7 @@ class FakeExchange : public http::Exchange {
   }
   void begin_stream(const http::Response&) override {}
   bool write_chunk(std::string_view) override { return false; }
+  size_t stream_backlog() const override { return 0; }
   void finish_stream() override {}
 
   bool gone = false;

@@ -400,6 +400,87 @@ TEST(Connection, AStreamBuffersOnlySoMuchForASlowReader) {
   stream->finish_stream();
 }
 
+TEST(Connection, AStreamSaysWhatItsReaderHasNotTaken) {
+  Harness harness;
+  Exchange* stream = nullptr;
+  harness.handler.on_any = [&](Exchange& exchange) {
+    stream = &exchange;
+    exchange.begin_stream({});
+  };
+  FakeStream& client = harness.connect();
+  harness.send(client, kGet);
+  EXPECT_EQ(stream->stream_backlog(), 0u) << "the head has left";
+  client.reads = false;
+  stream->write_chunk(std::string(1'000, 'x'));
+  harness.loop.settle();
+  EXPECT_GE(stream->stream_backlog(), 1'000u) << "in flight";
+  stream->write_chunk(std::string(1'000, 'x'));
+  EXPECT_GE(stream->stream_backlog(), 2'000u) << "in flight and behind it";
+  client.reads = true;
+  harness.loop.settle();
+  EXPECT_EQ(stream->stream_backlog(), 0u);
+  harness.reset(client);
+  EXPECT_EQ(stream->stream_backlog(), 0u);
+  stream->finish_stream();
+}
+
+TEST(Connection, AStreamBehindAnotherAnswerWaitsItsTurnWithinTheSameBound) {
+  Harness harness;
+  FakeStream& client = harness.connect();
+  harness.send(client, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+  Exchange* stream = nullptr;
+  harness.handler.on_any = [&](Exchange& exchange) {
+    stream = &exchange;
+    exchange.begin_stream({});
+  };
+  harness.send(client, kGet);
+  const std::string piece(10'000, 'x');
+  while (stream->stream_backlog() < 100'000) ASSERT_TRUE(stream->write_chunk(piece));
+  EXPECT_EQ(client.output, "");
+  harness.handler.lent[0]->respond({});
+  harness.handler.lent.clear();
+  harness.loop.settle();
+  EXPECT_EQ(stream->stream_backlog(), 0u);
+  EXPECT_EQ(count_of(client.output, "HTTP/1.1 200 OK"), 2u);
+  stream->finish_stream();
+}
+
+TEST(Connection, ADrainEndsAConnectionWhenItsStreamIsFinished) {
+  Harness harness;
+  Exchange* stream = nullptr;
+  harness.handler.on_any = [&](Exchange& exchange) {
+    stream = &exchange;
+    exchange.begin_stream({});
+  };
+  FakeStream& client = harness.connect();
+  harness.send(client, kGet);
+  harness.server->drain();
+  harness.loop.settle();
+  EXPECT_FALSE(client.closed);
+  EXPECT_TRUE(stream->write_chunk("last words"));
+  stream->finish_stream();
+  harness.loop.settle();
+  EXPECT_TRUE(client.closed);
+  EXPECT_EQ(count_of(client.output, "last words\r\n0\r\n\r\n"), 1u);
+}
+
+TEST(Connection, AReaderThatStallsLosesItsStream) {
+  Harness harness;
+  Exchange* stream = nullptr;
+  harness.handler.on_any = [&](Exchange& exchange) {
+    stream = &exchange;
+    exchange.begin_stream({});
+  };
+  FakeStream& client = harness.connect();
+  client.reads = false;
+  harness.send(client, kGet);
+  harness.loop.advance_ms(production_options().limits.send_stall_ms + 1'000);
+  EXPECT_TRUE(client.reset);
+  EXPECT_TRUE(stream->client_gone());
+  EXPECT_EQ(harness.limit_hits("send_stall_ms"), 1);
+  stream->finish_stream();
+}
+
 TEST(Connection, AnAnswerThatClosesEndsTheRequestBehindItAndItsTimer) {
   for (const char* behind :
        {"GET /half HTT", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"}) {
