@@ -155,9 +155,10 @@ Status Server::make_admin() {
                       forwarder_pointer_,
                       metrics_,
                       Clock::system(),
-                      admin_loop_->wakeup(),
+                      *admin_loop_,
                       {},
                       edit_event_record,
+                      {},
                       {},
                       {}};
   deps.info.node = options_.server.node;
@@ -165,14 +166,14 @@ Status Server::make_admin() {
   deps.info.kernel = kernel_release();
   deps.info.data_directory = options_.store.directory;
   deps.info.started_ms = started_ms_;
-  deps.info.store_max_bytes = options_.store.max_bytes;
+  deps.stream_limits.subscribers = options_.server.admin_streams;
   deps.config_json = [this] {
     std::lock_guard lock(current_mutex_);
     return options::print_json(current_);
   };
   deps.reload = [this] { return reload(); };
   admin_api_ = std::make_unique<admin::Api>(deps, options_.tokens, options_.stats_cache_ttl_ms);
-  admin_loop_->on_wakeup([this] { admin_api_->answer_done(); });
+  admin_loop_->on_wakeup([this] { admin_api_->on_wakeup(); });
 
   admin_budget_ = std::make_unique<http::BodyBudget>(kAdminBodyMemory);
   http::ServerOptions server;
@@ -271,7 +272,8 @@ void Server::stop_admin() {
   if (serving_) {
     std::atomic<bool> answered{false};
     admin_thread_->post([&] {
-      admin_api_->answer_done();
+      admin_api_->on_wakeup();
+      admin_api_->end_streams();
       admin_server_->drain();
       answered.store(true, std::memory_order_release);
     });

@@ -60,6 +60,7 @@ struct Api::Route {
   Need need;
   bool on_worker;
   Reply (Api::*answer)(const Call& call);
+  bool (Api::*stream)(http::Exchange& exchange, const Call& call) = nullptr;  // instead of answer
 };
 
 // The table of paths. The first match counts.
@@ -71,6 +72,7 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kGet, "/metrics", Need::kMetrics, false, &Api::metrics},
       {M::kGet, "/", Need::kAdmin, false, &Api::index},
       {M::kGet, "/api/v1/live-counters", Need::kAdmin, false, &Api::live_counters},
+      {M::kGet, "/api/v1/live", Need::kAdmin, false, nullptr, &Api::live},
       {M::kGet, "/api/v1/stats", Need::kAdmin, true, &Api::stats},
       {M::kGet, "/api/v1/failed", Need::kAdmin, true, &Api::failed_list},
       {M::kGet, "/api/v1/failed/export", Need::kAdmin, true, &Api::failed_export},
@@ -95,9 +97,10 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
                 if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire))
                   forwarder->wake();
               }),
-      process_metrics_(deps.metrics) {
+      process_metrics_(deps.metrics),
+      live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }) {
   apply(tokens, stats_cache_ttl_ms);
-  worker_ = std::make_unique<Worker>(deps.loop_wakeup, [this] { stats_.sample(); });
+  worker_ = std::make_unique<Worker>(deps.loop.wakeup(), [this] { stats_.sample(); });
 }
 
 Api::~Api() { worker_->stop(); }
@@ -107,7 +110,17 @@ void Api::apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl
   auto table = std::make_shared<const AccessTable>(tokens);
   std::lock_guard lock(access_mutex_);
   access_ = std::move(table);
+  // Who listens is checked again.
+  restart_streams_.store(true, std::memory_order_release);
+  deps_.loop.wakeup().notify();
 }
+
+void Api::on_wakeup() {
+  worker_->answer_done();
+  if (restart_streams_.exchange(false, std::memory_order_acq_rel)) live_.restart();
+}
+
+void Api::end_streams() { live_.close(); }
 
 std::shared_ptr<const AccessTable> Api::access() const {
   std::lock_guard lock(access_mutex_);
@@ -158,6 +171,11 @@ void Api::on_request(http::Exchange& exchange) {
   call.query = request.query;
   call.body = request.body.view();
   call.wants_text = request.header("accept").starts_with("text/plain");
+  if (route->stream != nullptr) {
+    if (!(this->*route->stream)(exchange, call))
+      answer(exchange, error_reply(503, "busy", "too many listen already; come back later"));
+    return;
+  }
   if (!route->on_worker) return answer(exchange, (this->*route->answer)(call));
   if (route->answer == &Api::stats && !call.has("fresh"))
     if (std::string cached = stats_.cached_json(); !cached.empty())
@@ -170,8 +188,7 @@ void Api::on_request(http::Exchange& exchange) {
 Reply Api::livez(const Call&) { return json_reply(R"({"status":"ok"})"); }
 
 Reply Api::readyz(const Call&) {
-  if (!ready_.load(std::memory_order_acquire))
-    return error_reply(503, "starting", "the server is starting or stopping");
+  if (!stats_.ready()) return error_reply(503, "starting", "the server is starting or stopping");
   const storage::Refusal refusal = deps_.store.admission();
   if (refusal != storage::Refusal::kNone)
     return error_reply(503, storage::refusal_name(refusal), deps_.store.admission_detail());
@@ -199,6 +216,8 @@ Reply Api::index(const Call&) {
 Reply Api::live_counters(const Call& call) {
   return call.wants_text ? text_reply(stats_.live_text()) : json_reply(stats_.live_json());
 }
+
+bool Api::live(http::Exchange& exchange, const Call&) { return live_.subscribe(exchange); }
 
 Reply Api::stats(const Call& call) {
   const bool forced = call.has("fresh");

@@ -13,10 +13,12 @@
 
 #include "collector/admin/access.h"
 #include "collector/admin/failed.h"
+#include "collector/admin/live_feed.h"
 #include "collector/admin/process_stats.h"
 #include "collector/admin/stats.h"
 #include "collector/admin/worker.h"
 #include "collector/http/exchange.h"
+#include "collector/reactor/loop.h"
 
 namespace weir::admin {
 
@@ -25,9 +27,10 @@ struct ApiDeps {
   const std::atomic<forwarder::Forwarder*>& forwarder;  // null until it was started
   MetricRegistry& metrics;
   const Clock& clock;
-  Wakeup& loop_wakeup;  // notified when answer_done() has something to do
+  reactor::Loop& loop;  // its wake-up is notified when on_wakeup() has something to do
   NodeInfo info;
   EventEditor edit_event;
+  EventStream::Limits stream_limits;
   // The running configuration as JSON. THREAD: the worker.
   std::function<std::string()> config_json;
   // Reloads the configuration; JSON about what changed, or the reasons why nothing did.
@@ -45,12 +48,14 @@ class Api : public http::Handler {
   bool allows_origin(const http::Request& request, std::string_view origin) override;
 
   // The loop's wake-up callback.
-  void answer_done() { worker_->answer_done(); }
-  // Ends the worker; what waited is answered 503 by the next answer_done(). Any thread.
+  void on_wakeup();
+  // Ends the answers that have no end of their own, for good. THREAD: the loop's, before it stops.
+  void end_streams();
+  // Ends the worker; what waited is answered 503 by the next on_wakeup(). Any thread.
   void stop() { worker_->stop(); }
 
   // Any thread.
-  void set_ready(bool ready) { ready_.store(ready, std::memory_order_release); }
+  void set_ready(bool ready) { stats_.set_ready(ready); }
   void apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms);
 
   // One row of the table of paths (api.cc).
@@ -74,6 +79,8 @@ class Api : public http::Handler {
   Reply failed_discard(const Call& call);
   Reply config(const Call& call);
   Reply reload(const Call& call);
+  // Routes that stream: false when too many listen.
+  bool live(http::Exchange& exchange, const Call& call);
 
   static const std::vector<Route>& routes();
   static const Route* find_route(http::Method method, std::string_view path, uint64_t* id,
@@ -85,7 +92,8 @@ class Api : public http::Handler {
   Stats stats_;
   FailedEvents failed_;
   ProcessMetrics process_metrics_;
-  std::atomic<bool> ready_{false};
+  LiveFeed live_;
+  std::atomic<bool> restart_streams_{false};
   mutable std::mutex access_mutex_;
   std::shared_ptr<const AccessTable> access_;
   std::map<int, Counter*> answered_;  // by status

@@ -72,9 +72,9 @@ std::string index_page(const Live& live, const NodeInfo& info) {
         "<th class=n>failed</th><th class=n>oldest</th><th>last error</th></tr>\n";
     out += lane_rows(live) + "</table>\n";
   }
-  if (!live.rejected.empty()) {
+  if (!live.metrics.rejected.empty()) {
     out += "<h2>Rejected events</h2>\n<table><tr><th>reason</th><th class=n>events</th></tr>\n";
-    for (const auto& [reason, count] : live.rejected)
+    for (const auto& [reason, count] : live.metrics.rejected)
       out += fmt::format("<tr><td>{}</td><td class=n>{}</td></tr>\n", html_text(reason), count);
     out += "</table>\n";
   }

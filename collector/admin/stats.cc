@@ -8,6 +8,8 @@ namespace weir::admin {
 namespace {
 
 constexpr size_t kSamples = 10;
+constexpr int64_t kLatencyWindowNs = 10'000'000'000;
+constexpr int64_t kLatencyStepNs = 900'000'000;  // readings closer together are not kept
 
 void write_counts(JsonWriter& json, const storage::EventStates& states) {
   json.field("pending", states.pending).field("sent", states.sent).field("failed", states.failed);
@@ -43,6 +45,30 @@ void write_live_lane(JsonWriter& json, const LiveLane& lane, int64_t now_ms) {
     write_time(json, "next_attempt_at", lane.status.next_attempt_ms);
   }
   json.end_object();
+}
+
+void write_quantiles(JsonWriter& json, std::string_view name, const Quantiles& quantiles) {
+  json.key(name).begin_object().field("count", quantiles.count);
+  for (const auto& [key, value] : {std::pair("p50_ms", quantiles.p50_ms),
+                                   {"p95_ms", quantiles.p95_ms},
+                                   {"p99_ms", quantiles.p99_ms}})
+    if (quantiles.count == 0)
+      json.key(key).null();
+    else
+      json.field(key, value);
+  json.end_object();
+}
+
+void write_process(JsonWriter& json, const Live& live) {
+  const ProcessStats& process = live.process;
+  json.key("process").begin_object();
+  json.field("cpu_seconds", static_cast<double>(process.cpu_ns) / 1e9);
+  json.field("resident_bytes", process.resident_bytes);
+  json.field("anonymous_bytes", process.anonymous_bytes);
+  json.field("body_memory_used_bytes", live.metrics.body_memory_used);
+  json.field("body_memory_limit_bytes", live.metrics.body_memory_limit);
+  json.field("open_files", process.open_files).field("max_open_files", process.max_open_files);
+  json.field("threads", process.threads).end_object();
 }
 
 std::string human_bytes(uint64_t bytes) {
@@ -134,12 +160,9 @@ Live Stats::live() const {
   live.store = sum_shards(store_);
   live.accepting = store_.admission() == storage::Refusal::kNone;
   if (!live.accepting) live.refusal = store_.admission_detail();
-  for (const MetricRegistry::Series& series : metrics_.collect()) {
-    if (series.metric == Metric::kEvents && series.label_values[1] == "rejected")
-      live.rejected[series.label_values[2]] += static_cast<uint64_t>(series.value);
-    if (series.metric == Metric::kPipelineErrors)
-      live.refused[series.label_values[0]] += static_cast<uint64_t>(series.value);
-  }
+  live.ready = live.accepting && ready();
+  live.metrics = digest_metrics(metrics_);
+  live.process = read_process_stats();
   std::lock_guard lock(mutex_);
   if (samples_.size() >= 2) {
     const Sample& from = samples_.front();
@@ -164,14 +187,28 @@ void Stats::sample() {
   if (samples_.size() > kSamples) samples_.pop_front();
 }
 
-std::string Stats::live_json() const {
+Stats::LatencySample Stats::latency_base(const MetricDigest& now) {
+  LatencySample sample;
+  sample.at_ns = clock_.monotonic_ns();
+  sample.commit = now.commit;
+  sample.sync = now.sync;
+  std::lock_guard lock(mutex_);
+  while (latencies_.size() > 1 && sample.at_ns - latencies_.front().at_ns > kLatencyWindowNs)
+    latencies_.pop_front();
+  const LatencySample base = latencies_.empty() ? LatencySample() : latencies_.front();
+  if (latencies_.empty() || sample.at_ns - latencies_.back().at_ns >= kLatencyStepNs)
+    latencies_.push_back(sample);
+  return base;
+}
+
+std::string Stats::live_json() {
   const Live live = this->live();
   JsonWriter json;
   json.begin_object();
   json.field("pending", live.pending).field("sent", live.sent).field("failed", live.failed);
   json.field("accepted", live.accepted).field("duplicates", live.duplicates);
-  write_map(json, "rejected", live.rejected);
-  write_map(json, "refused_requests", live.refused);
+  write_map(json, "rejected", live.metrics.rejected);
+  write_map(json, "refused_requests", live.metrics.refused);
   for (const auto kind : {storage::LaneKind::kDestination, storage::LaneKind::kConsumer}) {
     json.key(kind == storage::LaneKind::kDestination ? "destinations" : "consumers").begin_object();
     for (const LiveLane& lane : live.lanes)
@@ -179,15 +216,26 @@ std::string Stats::live_json() const {
     json.end_object();
   }
   json.key("store").begin_object().field("id", store_.id().text());
+  json.field("ready", live.ready);
   json.field("accepting", live.accepting).field("refusal", live.refusal);
   json.field("events", live.store.end - live.store.first).field("bytes", live.store.bytes);
-  json.field("max_bytes", info_.store_max_bytes).field("segments", live.store.segments);
+  json.field("max_bytes", live.metrics.store_max_bytes).field("segments", live.store.segments);
+  json.field("disk_free_bytes", live.metrics.disk_free);
+  json.field("append_queue_requests", live.metrics.append_queue);
   json.field("damaged_segments", live.store.damaged_segments);
   json.field("directory", info_.data_directory).end_object();
   json.key("dedupe").begin_object().field("entries", live.store.dedupe_entries);
+  json.field("bytes", live.metrics.dedupe_bytes);
   json.field("window_seconds", live.store.dedupe_window_ms / 1000).end_object();
   json.key("rates").begin_object().field("accepted_per_second", live.accepted_per_second);
   json.field("sent_per_second", live.sent_per_second).end_object();
+  const LatencySample base = latency_base(live.metrics);
+  json.key("latency").begin_object();
+  write_quantiles(json, "commit", quantiles_between(base.commit, live.metrics.commit));
+  write_quantiles(json, "sync", quantiles_between(base.sync, live.metrics.sync));
+  json.end_object();
+  write_map(json, "connections", live.metrics.connections);
+  write_process(json, live);
   json.field("node", info_.node).field("version", info_.version);
   json.field("uptime_seconds", (live.wall_ms - info_.started_ms) / 1000);
   json.field("generated_at", format_rfc3339_ms(live.wall_ms)).end_object();
@@ -212,9 +260,9 @@ std::string Stats::live_text() const {
                      live.accepted_per_second, live.sent_per_second);
   out += fmt::format("events     {} accepted, {} duplicates: {} pending, {} sent, {} failed\n",
                      live.accepted, live.duplicates, live.pending, live.sent, live.failed);
-  for (const auto& [reason, count] : live.rejected)
+  for (const auto& [reason, count] : live.metrics.rejected)
     out += fmt::format("rejected   {:>10}  {}\n", count, reason);
-  for (const auto& [reason, count] : live.refused)
+  for (const auto& [reason, count] : live.metrics.refused)
     out += fmt::format("refused    {:>10}  requests: {}\n", count, reason);
   if (live.lanes.empty()) {
     out += "\nNo destination and no consumer: events wait in the store.\n";
@@ -250,7 +298,7 @@ Result<std::string> Stats::fresh_json(bool forced) {
   json.begin_object();
   write_counts(json, fresh.total);
   json.field("accepted", live.accepted).field("duplicates", live.duplicates);
-  write_map(json, "rejected", live.rejected);
+  write_map(json, "rejected", live.metrics.rejected);
   for (const auto kind : {storage::LaneKind::kDestination, storage::LaneKind::kConsumer}) {
     json.key(kind == storage::LaneKind::kDestination ? "destinations" : "consumers").begin_object();
     for (const LiveLane& lane : live.lanes) {

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "collector/admin/metric_digest.h"
+#include "collector/admin/process_stats.h"
 #include "forwarder/forwarder.h"
 #include "storage/base/clock.h"
 #include "storage/base/metrics.h"
@@ -24,7 +26,6 @@ struct NodeInfo {
   std::string kernel;
   std::string data_directory;
   int64_t started_ms = 0;
-  uint64_t store_max_bytes = 0;  // 0: 80 % of the file system
 };
 
 struct LiveLane {
@@ -44,10 +45,11 @@ struct Live {
   uint64_t pending = 0;
   uint64_t sent = 0;
   uint64_t failed = 0;
-  std::map<std::string, uint64_t> rejected;  // by reason, since the process started
-  std::map<std::string, uint64_t> refused;   // requests answered 503, by reason
+  MetricDigest metrics;
+  ProcessStats process;
   std::vector<LiveLane> lanes;
   storage::ShardStatus store;  // sums over the shards; the smallest dedupe window
+  bool ready = false;          // /readyz
   bool accepting = false;
   std::string refusal;             // in words, empty when accepting
   double accepted_per_second = 0;  // over the last seconds
@@ -64,9 +66,11 @@ class Stats {
   Stats(storage::Store& store, const std::atomic<forwarder::Forwarder*>& forwarder,
         MetricRegistry& metrics, const Clock& clock, NodeInfo info);
 
-  Live live() const;  // any thread
-  std::string live_json() const;
-  std::string live_text() const;  // for `weir status`
+  Live live() const;              // any thread
+  std::string live_json();        // any thread
+  std::string live_text() const;  // for `weir status`; any thread
+  void set_ready(bool ready) { ready_.store(ready, std::memory_order_release); }  // any thread
+  bool ready() const { return ready_.load(std::memory_order_acquire); }
 
   // The cached answer of /api/v1/stats, empty when there is none or it is too old. Any thread.
   std::string cached_json() const;
@@ -85,6 +89,16 @@ class Stats {
     uint64_t accepted = 0;
     uint64_t sent = 0;
   };
+  // What the latencies of live_json() are measured from.
+  struct LatencySample {
+    int64_t at_ns = 0;
+    LatencyBuckets commit{};
+    LatencyBuckets sync{};
+  };
+
+  // The reading the new one is compared with: about ten seconds old where somebody reads every
+  // second, else the last one; empty for the first.
+  LatencySample latency_base(const MetricDigest& now);
 
   storage::Store& store_;
   const std::atomic<forwarder::Forwarder*>& forwarder_;
@@ -94,11 +108,13 @@ class Stats {
   Counter& computed_expired_;
   Counter& computed_forced_;
   std::atomic<int64_t> cache_ttl_ms_{0};
+  std::atomic<bool> ready_{false};
 
-  mutable std::mutex mutex_;  // guards the three below
+  mutable std::mutex mutex_;  // guards the four below
   std::string cached_;
   int64_t cached_at_ns_ = 0;
   std::deque<Sample> samples_;
+  std::deque<LatencySample> latencies_;
 };
 
 }  // namespace weir::admin

@@ -40,6 +40,7 @@ struct ServerOptions {
   int64_t drain_ms = 0;
   unsigned max_connections = 0;
   unsigned admin_max_connections = 0;
+  unsigned admin_streams = 0;
   http::ProxyOptions proxy;
 };
 

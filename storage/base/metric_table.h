@@ -82,6 +82,8 @@
   X(kDeadLetters, kGauge, "weir_dead_letters", 1, "lane,reason", "Failed events kept for inspection")          \
   /* admin */                                                                                                   \
   X(kStatsComputed, kCounter, "weir_stats_computed_total", 1, "cause", "Fresh counts: expired cache or forced") \
+  X(kStreamSubscribers, kGauge, "weir_stream_subscribers", 1, "topic", "Clients that listen to a stream of the admin listener") \
+  X(kStreamFrames, kCounter, "weir_stream_frames_total", 1, "topic,outcome", "Frames for subscribers: sent, or skipped because the client reads too slowly") \
   X(kLogDropped, kCounter, "weir_log_lines_dropped_total", 1, "", "Log lines dropped by the rate limit")
 // clang-format on
 

@@ -15,7 +15,7 @@ OWN = {
     "collector/event": [],
     "collector/protocols": ["collector/event/", "collector/http/"],
     "collector/admin": ["storage/", "forwarder/forwarder.h", "collector/http/",
-                        "collector/json_writer.h"],
+                        "collector/reactor/", "collector/json_writer.h"],
     # The option structs of every component, never their working parts.
     "collector/options": ["collector/admin/access.h", "collector/event/", "collector/http/", "forwarder/forwarder.h",
                           "storage/"],

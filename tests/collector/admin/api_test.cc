@@ -7,6 +7,7 @@
 
 #include "storage/base/event_record.h"
 #include "tests/collector/admin/fakes.h"
+#include "tests/collector/http/fixture.h"
 
 namespace weir::admin {
 namespace {
@@ -25,7 +26,7 @@ class ApiTest : public ::testing::Test {
   }
 
   ApiDeps deps() {
-    ApiDeps out{store_, forwarder_, metrics_, clock_, wakeup_, {}, {}, {}, {}};
+    ApiDeps out{store_, forwarder_, metrics_, clock_, loop_, {}, {}, {}, {}, {}};
     out.info.node = "test-node";
     out.info.version = "1.2.3";
     out.edit_event = [](std::string_view, std::string_view raw) -> Result<std::string> {
@@ -70,8 +71,8 @@ class ApiTest : public ::testing::Test {
     exchange_->set(method, target, std::move(headers));
     api().on_request(*exchange_);
     for (int i = 0; exchange_->answers == 0 && i < 100; ++i) {
-      wakeup_.wait(100'000'000);
-      api().answer_done();
+      loop_.wakeup().wait(100'000'000);
+      api().on_wakeup();
     }
     EXPECT_EQ(exchange_->answers, 1) << target;
     return *exchange_;
@@ -81,7 +82,7 @@ class ApiTest : public ::testing::Test {
   std::atomic<forwarder::Forwarder*> forwarder_{nullptr};
   MetricRegistry metrics_;
   ManualClock clock_;
-  Wakeup wakeup_;
+  http::test::FakeLoop loop_;
   bool reload_works_ = true;
   std::vector<std::unique_ptr<FakeExchange>> slow_;
   std::unique_ptr<FakeExchange> exchange_;
@@ -156,6 +157,66 @@ TEST_F(ApiTest, LiveCountersCountPendingByPosition) {
       ask(Method::kGet, "/api/v1/live-counters", {{"Host", "localhost"}, {"Accept", "text/plain"}});
   EXPECT_THAT(text.body, HasSubstr("5 pending, 5 sent, 0 failed"));
   EXPECT_THAT(text.content_type, HasSubstr("text/plain"));
+}
+
+TEST_F(ApiTest, LiveCountersSayHowLongCommitsTookLately) {
+  Histogram& commits = metrics_.histogram(Metric::kCommitSeconds, {"0"});
+  commits.record(1'000'000'000);  // long ago
+  ask(Method::kGet, "/api/v1/live-counters");
+  clock_.advance_ms(1'000);
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
+              HasSubstr(R"("commit":{"count":0,"p50_ms":null,)"));
+  clock_.advance_ms(1'000);
+  for (int i = 0; i < 100; ++i) commits.record(400'000);
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
+              HasSubstr(R"("commit":{"count":100,"p50_ms":0.393,"p95_ms":0.511,"p99_ms":0.522})"));
+  clock_.advance_ms(60'000);
+  ask(Method::kGet, "/api/v1/live-counters");
+  clock_.advance_ms(1'000);
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body, HasSubstr(R"("commit":{"count":0)"));
+}
+
+TEST_F(ApiTest, TheLiveStreamSendsTheCountersOnceASecondWhileSomebodyListens) {
+  FakeExchange reader;
+  reader.set(Method::kGet, "/api/v1/live");
+  api().on_request(reader);
+  EXPECT_THAT(reader.content_type, HasSubstr("text/event-stream"));
+  EXPECT_THAT(reader.body,
+              HasSubstr("retry: 2000\n\nid: 1\nevent: counters\ndata: {\"pending\":0"));
+  store_.store_totals.accepted = 7;
+  loop_.advance_ms(LiveFeed::kPeriodMs);
+  EXPECT_THAT(reader.body, HasSubstr("id: 2\nevent: counters\ndata: {\"pending\":7"));
+  reader.gone = true;
+  loop_.advance_ms(LiveFeed::kPeriodMs);
+  EXPECT_TRUE(reader.finished);
+  loop_.advance_ms(LiveFeed::kPeriodMs);
+  EXPECT_EQ(loop_.armed_timers(), 1u) << "only the heartbeat, which is the last";
+  loop_.advance_ms(15'000);
+  EXPECT_EQ(loop_.armed_timers(), 0u) << "nobody listens: nothing is computed";
+}
+
+TEST_F(ApiTest, ListenersAreBoundedAndStartAnewAfterAReload) {
+  std::vector<std::unique_ptr<FakeExchange>> readers;
+  for (unsigned i = 0; i <= EventStream::Limits().subscribers; ++i) {
+    readers.push_back(std::make_unique<FakeExchange>());
+    readers.back()->set(Method::kGet, "/api/v1/live");
+    api().on_request(*readers.back());
+  }
+  EXPECT_EQ(readers.back()->status, 503);
+  EXPECT_THAT(readers.back()->body, HasSubstr("too many listen"));
+  api().apply({{"ops", std::string(64, 'a'), "admin", {}, {}, {}}}, 0);
+  api().on_wakeup();
+  EXPECT_TRUE(readers.front()->finished) << "a token may have been taken away";
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/live").status, 401);
+}
+
+TEST_F(ApiTest, AStoppingServerEndsItsStreamsAndBeginsNone) {
+  FakeExchange reader;
+  reader.set(Method::kGet, "/api/v1/live");
+  api().on_request(reader);
+  api().end_streams();
+  EXPECT_TRUE(reader.finished);
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/live").status, 503);
 }
 
 TEST_F(ApiTest, FailedEventsAreListedWithFilterAndPages) {

@@ -119,7 +119,7 @@ class FakeStore : public storage::Store {
 class FakeExchange : public http::Exchange {
  public:
   http::Request& request() override { return request_; }
-  bool client_gone() const override { return false; }
+  bool client_gone() const override { return gone; }
   int64_t received_ns() const override { return 0; }
   void respond(const http::Response& response) override {
     ++answers;
@@ -128,9 +128,20 @@ class FakeExchange : public http::Exchange {
     body = response.body;
     content_type = response.content_type;
   }
-  void begin_stream(const http::Response&) override {}
-  bool write_chunk(std::string_view) override { return false; }
-  void finish_stream() override {}
+  void begin_stream(const http::Response& head) override {
+    ++answers;
+    status = head.status;
+    headers = head.extra_headers;
+    content_type = head.content_type;
+  }
+  bool write_chunk(std::string_view bytes) override {
+    if (gone) return false;
+    body += bytes;
+    if (!reads) backlog += bytes.size();
+    return true;
+  }
+  size_t stream_backlog() const override { return backlog; }
+  void finish_stream() override { finished = true; }
 
   // target: path with query. LIFETIME: the texts outlive this.
   FakeExchange& set(http::Method method, std::string_view target,
@@ -144,6 +155,10 @@ class FakeExchange : public http::Exchange {
     return *this;
   }
 
+  bool gone = false;  // the client left
+  bool reads = true;  // false: what is streamed stays in the backlog
+  size_t backlog = 0;
+  bool finished = false;
   int answers = 0;
   int status = 0;
   std::string headers;
