@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ struct LaneOptions {
   int64_t max_backlog_age_ms = 0;  // 0: no limit
   BacklogPolicy policy = BacklogPolicy::kRefuseNew;
   bool from_latest = false;  // a new lane starts at the end instead of the beginning
+  // A lane whose owner was not active for so long no longer holds what retention would delete: it
+  // gives that up, counted as expired. 0: it holds for ever.
+  int64_t max_idle_ms = 0;
+  std::string note;  // of a new lane; see LaneState::note
 };
 
 enum class RangeState : uint8_t { kInFlight = 0, kLeased = 1, kDelayed = 2 };
@@ -74,6 +79,11 @@ struct LaneState {
   std::vector<LaneShard> shards;  // one per store shard
   OutcomeCounts counts;
   std::map<std::string, OutcomeCounts, std::less<>> tenants;
+  int64_t active_ms = 0;    // wall time of the owner's last sign of life; 0: never noted
+  int64_t max_idle_ms = 0;  // as in LaneOptions; kept for lanes made at run time
+  // The owner's own bytes, durable with the update that sets them; nobody else looks inside.
+  std::string note;
+  static constexpr size_t kMaxNoteBytes = 16 << 10;
 };
 
 // A failed event, copied out of the log so that it outlives its segment.
@@ -145,6 +155,8 @@ struct LaneUpdate {
     DeadLetter replacement;  // kFailedAgain, kEdited: the new contents
   };
   std::vector<DeadLetterChange> dead_letter_changes;
+  int64_t active_ms = 0;            // the owner is alive; 0: nothing to say
+  std::optional<std::string> note;  // replaces LaneState::note; at most kMaxNoteBytes
 
   // Set before it comes back: what the lane must do next, not whether it was applied.
   // kLimit: dead_letter_max is reached, nothing was applied; stop until letters are discarded.

@@ -100,6 +100,8 @@ Status check_update(const LaneRecord& lane, const LaneUpdate& update) {
       return bad("an expired range outside the store");
   for (const DeadLetter& letter : update.dead_letters)
     if (letter.position.shard >= shards) return bad("a dead letter outside the store");
+  if (update.note && update.note->size() > LaneState::kMaxNoteBytes)
+    return bad("a note that is too long");
   // An upper bound: what is put may be open already.
   const size_t open = open_count(lane.state) + update.put.size();
   if (open > kMaxOpenRanges + update.close.size())
@@ -120,6 +122,8 @@ void apply_update(LaneRecord& lane, const LaneUpdate& update, LaneDelta* delta) 
   for (uint64_t batch : update.close) close_range(lane.state, batch, delta);
   for (const OpenRange& range : update.put) put_range(lane.state, range, delta);
   for (const ExpiredRange& range : update.expired) add_expired(lane, range, delta);
+  lane.state.active_ms = std::max(lane.state.active_ms, update.active_ms);
+  if (update.note) lane.state.note = *update.note;
   add_counts(lane.state.counts, update.counts);
   for (const auto& [tenant, counts] : update.tenants) {
     add_counts(lane.state.tenants[tenant], counts);

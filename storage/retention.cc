@@ -25,6 +25,10 @@ uint64_t low_of(const RetentionLane& lane, unsigned shard) {
 
 bool is_empty(const RetentionSegment& segment) { return segment.first > segment.last; }
 
+bool drops_oldest(const RetentionLane& lane) {
+  return lane.idle || lane.options.policy == BacklogPolicy::kDropOldest;
+}
+
 class Planner {
  public:
   explicit Planner(const RetentionInput& input) : input_(input) {
@@ -44,6 +48,7 @@ class Planner {
 
   RetentionPlan plan() {
     expire_backlogs();
+    expire_idle();
     delete_expired();
     delete_early();
     if (crowded() && over_max_bytes()) expire_for_space();
@@ -56,10 +61,32 @@ class Planner {
 
   void expire_backlogs() {
     for (const RetentionLane& lane : input_.lanes) {
-      if (lane.options.policy != BacklogPolicy::kDropOldest) continue;
+      if (!drops_oldest(lane)) continue;
       if (lane.options.max_backlog_age_ms > 0) expire_by_age(lane);
       if (lane.options.max_backlog_bytes > 0) expire_by_bytes(lane);
     }
+  }
+
+  // What retention would delete if no idle lane held it; it is deleted in the next round, after
+  // this is durable.
+  void expire_idle() {
+    for (const RetentionLane& lane : input_.lanes) {
+      if (!lane.idle) continue;
+      for (unsigned shard = 0; shard < input_.shards.size(); ++shard) {
+        const Segments& segments = input_.shards[shard];
+        for (size_t i = 0; i < segments.size(); ++i) {
+          if (!segments[i].sealed || held_by_active(shard, segments[i])) break;
+          if (newest_[shard][i] + input_.retention_ms >= input_.now_ms) break;
+          if (!is_empty(segments[i])) expire(lane, shard, segments[i].last, "max_idle");
+        }
+      }
+    }
+  }
+
+  bool held_by_active(unsigned shard, const RetentionSegment& segment) const {
+    return std::any_of(input_.lanes.begin(), input_.lanes.end(), [&](const RetentionLane& lane) {
+      return !lane.idle && !is_empty(segment) && low_of(lane, shard) <= segment.last;
+    });
   }
 
   void expire(const RetentionLane& lane, unsigned shard, uint64_t last, std::string_view reason) {
@@ -192,10 +219,9 @@ class Planner {
       const auto holds = [&](const RetentionLane& lane) {
         return low_of(lane, shard) <= segment.last;
       };
-      const bool all_drop =
-          std::all_of(input_.lanes.begin(), input_.lanes.end(), [&](const RetentionLane& lane) {
-            return !holds(lane) || lane.options.policy == BacklogPolicy::kDropOldest;
-          });
+      const bool all_drop = std::all_of(
+          input_.lanes.begin(), input_.lanes.end(),
+          [&](const RetentionLane& lane) { return !holds(lane) || drops_oldest(lane); });
       if (!all_drop) continue;
       for (const RetentionLane& lane : input_.lanes)
         if (holds(lane)) expire(lane, shard, segment.last, "store_max_bytes");
@@ -221,7 +247,7 @@ class Planner {
                                 "be deleted: {}",
                                 total_bytes_, input_.max_bytes, holders()));
     for (const RetentionLane& lane : input_.lanes)
-      if (lane.options.policy == BacklogPolicy::kRefuseNew && refuse_for(lane)) return;
+      if (!drops_oldest(lane) && refuse_for(lane)) return;
   }
 
   bool refuse_for(const RetentionLane& lane) {

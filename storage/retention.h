@@ -4,15 +4,17 @@
 //
 // What holds a segment: every lane that has not finished its last event, and the retention period.
 // A lane's hold ends at its max_backlog (bytes or age), where its policy applies: refuse new events
-// (the default), or drop the oldest, which makes an Expiry. Above max_bytes, or short of disk
-// space, finished segments go before their retention ends. With no lane only retention counts.
+// (the default), or drop the oldest, which makes an Expiry. An idle lane drops the oldest in any
+// case, and gives up what retention would delete if it did not hold it. Above max_bytes, or short
+// of disk space, finished segments go before their retention ends. With no lane only retention
+// counts.
 //
 // Invariants
 //   1. A segment is deleted only if every lane in the input has finished it.
 //   2. Segments of a shard are deleted from the oldest on, without gaps, and only sealed ones.
 //   3. A wall clock that jumps back makes nothing older: an event counts as received no earlier
 //      than everything before it in its shard.
-//   4. Nothing of a lane with the policy kRefuseNew is ever expired.
+//   4. Nothing of a lane with the policy kRefuseNew is ever expired, unless it is idle.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +40,8 @@ struct RetentionLane {
   LaneOptions options;
   std::vector<uint64_t> low;  // per shard: the first unfinished number (LaneShard::low())
   int64_t oldest_pending_ms =
-      0;  // received time of the oldest unfinished event; 0: none or unknown
+      0;              // received time of the oldest unfinished event; 0: none or unknown
+  bool idle = false;  // its owner was silent for max_idle: it holds nothing past retention
 };
 
 struct RetentionInput {
@@ -65,7 +68,8 @@ struct Expiry {
   std::string lane;
   unsigned shard = 0;
   uint64_t last = 0;
-  std::string_view reason;  // "max_backlog_bytes", "max_backlog_age", "store_max_bytes"
+  // "max_backlog_bytes", "max_backlog_age", "store_max_bytes", "max_idle"
+  std::string_view reason;
 };
 
 struct RetentionPlan {

@@ -12,6 +12,8 @@ namespace weir::storage {
 namespace {
 
 constexpr int64_t kCopyIntervalMs = 60'000;
+// After a start: how long an owner that was silent for max_idle has to come back.
+constexpr int64_t kIdleGraceMs = 3'600'000;
 
 std::string_view origin_name(StateOrigin origin) {
   switch (origin) {
@@ -53,6 +55,7 @@ StateImpl::StateImpl(OpenedState opened, const StoreOptions& options, const Cloc
     record.holds = record.state.kind == LaneKind::kConsumer;
     record.options.name = record.state.name;
     record.options.kind = record.state.kind;
+    record.options.max_idle_ms = record.state.max_idle_ms;
     const std::string name = record.state.name;
     published_.lanes[name] = std::make_shared<const LaneRecord>(std::move(record));
   }
@@ -73,8 +76,11 @@ Status StateImpl::add_configured_lane(StateWork& work, const LaneOptions& option
     return fail(ErrorCode::kInvalidArgument, "a lane's name has 1 to {} bytes; \"{}\" has {}",
                 kMaxLaneName, options.name, options.name.size());
   LaneRecord* record = work.lane(options.name);
-  if (record == nullptr)
-    return work.add_lane(make_lane(next_lane_id_++, options, identity_.shards, ends));
+  if (record == nullptr) {
+    LaneRecord made = make_lane(next_lane_id_++, options, identity_.shards, ends);
+    made.state.active_ms = clock_.wall_ms();
+    return work.add_lane(std::move(made));
+  }
   if (record->state.kind != options.kind)
     return fail(ErrorCode::kAlreadyExists,
                 "{} is a {} in this data directory and cannot become the other; choose another "
@@ -83,11 +89,13 @@ Status StateImpl::add_configured_lane(StateWork& work, const LaneOptions& option
                 record->state.kind == LaneKind::kConsumer ? "consumer" : "destination");
   record->options = options;
   record->holds = true;
+  record->state.max_idle_ms = options.max_idle_ms;
   return {};
 }
 
 Status StateImpl::start(const std::vector<LaneOptions>& lanes, const std::vector<uint64_t>& ends) {
   WEIR_CHECK(!running_ && !stopped_, "State::start called twice");
+  started_ns_ = clock_.monotonic_ns();
   const auto configure = [&](StateWork& work) -> Status {
     for (const LaneOptions& lane : lanes)
       WEIR_RETURN_IF_ERROR(add_configured_lane(work, lane, ends));
@@ -165,12 +173,22 @@ ShardPast StateImpl::past(unsigned shard) const {
   return published_.past.at(shard);
 }
 
+// Time during which this process did not run does not count: its owner could not have been active.
+bool StateImpl::is_idle(const LaneRecord& record) const {
+  const int64_t max_idle_ms = record.options.max_idle_ms;
+  if (max_idle_ms == 0 || record.state.active_ms == 0) return false;
+  const int64_t up_ms = (clock_.monotonic_ns() - started_ns_) / 1'000'000;
+  return up_ms > std::min(max_idle_ms, kIdleGraceMs) &&
+         clock_.wall_ms() - record.state.active_ms > max_idle_ms;
+}
+
 std::vector<RetentionLane> StateImpl::retention_lanes() const {
   std::vector<RetentionLane> lanes;
   for (const auto& record : published_.all_lanes()) {
     if (!record->holds) continue;
     RetentionLane lane;
     lane.options = record->options;
+    lane.idle = is_idle(*record);
     for (const LaneShard& shard : record->state.shards) lane.low.push_back(shard.low());
     lanes.push_back(std::move(lane));
   }

@@ -167,6 +167,9 @@ std::string encode_lane(const LaneState& lane) {
     append_varint(out, shard.floor);
   }
   append_counts(out, lane.counts);
+  append_signed(out, lane.active_ms);
+  append_signed(out, lane.max_idle_ms);
+  append_sized_bytes(out, lane.note);
   return out;
 }
 
@@ -289,6 +292,11 @@ bool read_lane(ByteReader in, LaneRecord* lane) {
     shard.floor = in.varint();
   }
   lane->state.counts = read_counts(in);
+  if (!in.at_end()) {  // written since consumers exist
+    lane->state.active_ms = read_signed(in);
+    lane->state.max_idle_ms = read_signed(in);
+    lane->state.note = std::string(in.sized_bytes());
+  }
   return in.ok() && !lane->state.name.empty();
 }
 

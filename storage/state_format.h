@@ -9,7 +9,8 @@
 //   'M'                              dead letters: the last confirmed record, u64
 //   'S' shard:be16                   what is left of deleted segments: lowest live number, totals
 //   'P' shard:be16 tenant            the same per tenant
-//   'L' lane:be32                    name, kind, per shard start/frontier/floor, counts
+//   'L' lane:be32                    name, kind, per shard start/frontier/floor, counts, and, since
+//                                    there are consumers: active_ms max_idle_ms note
 //   'T' lane:be32 tenant             counts
 //   'O' lane:be32 batch:be64         open range
 //   'X' lane:be32 shard:be16 first:be64            expired range

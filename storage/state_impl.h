@@ -108,6 +108,7 @@ class StateImpl final : public State {
 
   // ---- any thread
   Status run_on_thread(const Operation& operation);
+  bool is_idle(const LaneRecord& record) const;
   void count_expired(const std::string& lane, const std::string& reason, uint64_t events);
   void copy_loop();
 
@@ -117,6 +118,7 @@ class StateImpl final : public State {
   StoreIdentity identity_;
   StateOrigin origin_;
   bool was_clean_;
+  int64_t started_ns_ = 0;
   LmdbFile file_;
   PublishedState published_;
   std::unique_ptr<DeadLetters> letters_;

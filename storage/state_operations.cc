@@ -202,6 +202,8 @@ LaneRecord make_lane(uint32_t id, const LaneOptions& options, unsigned shards,
   record.holds = true;
   record.state.name = options.name;
   record.state.kind = options.kind;
+  record.state.max_idle_ms = options.max_idle_ms;
+  record.state.note = options.note;
   record.state.shards.resize(shards);
   for (unsigned shard = 0; shard < shards && options.from_latest && shard < ends.size(); ++shard) {
     LaneShard& at = record.state.shards[shard];

@@ -170,6 +170,42 @@ TEST(Retention, AtMaxBytesLanesThatDropTheOldestGiveItUp) {
   EXPECT_EQ(plan.refusal, Refusal::kStoreFull);
 }
 
+TEST(Retention, AnIdleLaneGivesUpWhatRetentionWouldDelete) {
+  RetentionInput in = input();
+  in.lanes = {lane("gone", {50}), lane("saas", {351})};
+  EXPECT_TRUE(plan_retention(in).expiries.empty());
+  in.lanes[0].idle = true;
+  auto plan = plan_retention(in);
+  EXPECT_TRUE(plan.deletions.empty());  // in the next round, after that is durable
+  ASSERT_EQ(plan.expiries.size(), 1u);
+  EXPECT_EQ(plan.expiries[0].lane, "gone");
+  EXPECT_EQ(plan.expiries[0].last, 100u);
+  EXPECT_EQ(plan.expiries[0].reason, "max_idle");
+  in.lanes[0].low = {101};
+  plan = plan_retention(in);
+  EXPECT_EQ(plan.deletions.size(), 1u);
+  EXPECT_TRUE(plan.expiries.empty());
+}
+
+TEST(Retention, AnIdleLaneGivesUpNothingThatAnotherStillHolds) {
+  RetentionInput in = input();
+  in.lanes = {lane("gone", {50}), lane("slow", {20})};
+  in.lanes[0].idle = true;
+  EXPECT_TRUE(plan_retention(in).expiries.empty());
+}
+
+TEST(Retention, AnIdleLaneRefusesNoNewEvents) {
+  RetentionInput in = input();
+  in.lanes = {lane("gone", {201})};
+  in.lanes[0].options.max_backlog_bytes = 500;
+  EXPECT_EQ(plan_retention(in).refusal, Refusal::kBacklogFull);
+  in.lanes[0].idle = true;
+  const auto plan = plan_retention(in);
+  EXPECT_EQ(plan.refusal, Refusal::kNone);
+  ASSERT_EQ(plan.expiries.size(), 1u);
+  EXPECT_EQ(plan.expiries[0].reason, "max_backlog_bytes");
+}
+
 TEST(Retention, AClockThatJumpsBackDeletesNothingEarly) {
   RetentionInput in = input();
   // Before the jump the clock was right; these two were written with it two days slow.
@@ -244,6 +280,7 @@ struct RandomStore {
     lane.options.name = "lane" + std::to_string(in.lanes.size());
     lane.options.policy =
         number(0, 1) == 0 ? BacklogPolicy::kRefuseNew : BacklogPolicy::kDropOldest;
+    lane.idle = number(0, 3) == 0;
     if (number(0, 1) == 0) lane.options.max_backlog_bytes = number(1, 5'000);
     if (number(0, 1) == 0) lane.options.max_backlog_age_ms = number(1, 100) * kHour;
     for (const auto& segments : in.shards) lane.low.push_back(number(1, segments.back().last + 1));
@@ -282,7 +319,7 @@ void check_expiries(const RetentionInput& in, const RetentionPlan& plan) {
     for (const RetentionLane& candidate : in.lanes)
       if (candidate.options.name == expiry.lane) lane = &candidate;
     ASSERT_NE(lane, nullptr);
-    EXPECT_EQ(lane->options.policy, BacklogPolicy::kDropOldest);
+    EXPECT_TRUE(lane->idle || lane->options.policy == BacklogPolicy::kDropOldest);
     EXPECT_GE(expiry.last, lane->low[expiry.shard]) << "gives nothing up";
     EXPECT_LE(expiry.last, in.shards[expiry.shard].back().last);
     if (expiry.reason == "max_backlog_bytes") {

@@ -312,6 +312,59 @@ TEST(State, SeekMovesBackAndForgetsWhatWasOpenAndGivenUp) {
   EXPECT_EQ(expired[0].last, 19u);
 }
 
+TEST(State, ALanesNoteAndItsOwnersLastSignOfLifeAreFoundAgain) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  ASSERT_TRUE(fixture.open());
+  LaneOptions consumer = lane_options("central", LaneKind::kConsumer);
+  consumer.max_idle_ms = 70'000;
+  consumer.note = "first";
+  ASSERT_TRUE(fixture.state->create_lane(consumer, {1}));
+  EXPECT_EQ(fixture.state->lane("central")->note, "first");
+  EXPECT_EQ(fixture.state->lane("central")->active_ms, fixture.clock->wall_ms());
+  {
+    LaneOwner owner(*fixture.state);
+    LaneUpdate update = update_of("central");
+    update.note = "second";
+    update.active_ms = fixture.clock->wall_ms() + 5;
+    ASSERT_TRUE(owner.mark(update));
+    LaneUpdate older = update_of("central");
+    older.active_ms = 1;
+    ASSERT_TRUE(owner.mark(older));
+    LaneUpdate huge = update_of("central");
+    huge.note = std::string(LaneState::kMaxNoteBytes + 1, 'x');
+    EXPECT_FALSE(owner.mark(huge));
+  }
+  ASSERT_TRUE(fixture.reopen());
+  const auto lane = fixture.state->lane("central");
+  EXPECT_EQ(lane->note, "second");
+  EXPECT_EQ(lane->active_ms, fixture.clock->wall_ms() + 5);
+  EXPECT_EQ(lane->max_idle_ms, 70'000);
+}
+
+TEST(State, ALaneIsIdleWhenItsOwnerWasSilentWhileTheProcessRan) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  ASSERT_TRUE(fixture.open());
+  LaneOptions consumer = lane_options("central", LaneKind::kConsumer);
+  consumer.max_idle_ms = 5'000'000;
+  ASSERT_TRUE(fixture.state->create_lane(consumer, {1}));
+  const auto idle = [&] { return fixture.state->retention_lanes().at(0).idle; };
+  fixture.clock->advance_ms(5'000'000);
+  EXPECT_FALSE(idle());
+  fixture.clock->advance_ms(1);
+  EXPECT_TRUE(idle());
+  ASSERT_TRUE(fixture.reopen());
+  EXPECT_FALSE(idle());  // it gets an hour to come back
+  fixture.clock->advance_ms(3'600'001);
+  EXPECT_TRUE(idle());
+  LaneOwner owner(*fixture.state);
+  LaneUpdate update = update_of("central");
+  update.active_ms = fixture.clock->wall_ms();
+  ASSERT_TRUE(owner.mark(update));
+  EXPECT_FALSE(idle());
+}
+
 TEST(State, ExpiryIsAnUpdateOfTheLaneThatTellsItsOwner) {
   TempDirectory directory;
   StateFixture fixture(directory.path());
