@@ -15,7 +15,8 @@
 namespace weir::storage {
 namespace {
 
-constexpr int64_t kLongestSleepMs = 250;
+constexpr int64_t kLongestSleepMs = 250;   // while something is going on
+constexpr int64_t kLongestIdleMs = 1'000;  // an idle process should hardly run at all
 constexpr int64_t kRetainEveryNs = 1'000'000'000;
 constexpr int64_t kDiskFullAtLeastNs = 250'000'000;
 constexpr uint64_t kDefaultShareOfDisk = 80;  // per cent
@@ -68,9 +69,9 @@ void Maintenance::stop() {
 }
 
 void Maintenance::run() {
-  const int64_t sleep_ms =
-      std::clamp<int64_t>(parts_.options.commit_deadline_ms / 4, 1, kLongestSleepMs);
+  const int64_t quarter_ms = std::max<int64_t>(parts_.options.commit_deadline_ms / 4, 1);
   while (!stopping_.load(std::memory_order_acquire)) {
+    const int64_t sleep_ms = std::min(quarter_ms, busy() ? kLongestSleepMs : kLongestIdleMs);
     const bool woken = wakeup_.wait(sleep_ms * 1'000'000);
     watch_commits();
     prepare_successors();
@@ -80,6 +81,12 @@ void Maintenance::run() {
   }
   // The last segment too: then the next start has nothing to walk.
   write_sidecars();
+}
+
+bool Maintenance::busy() const {
+  return parts_.admission.current() != Refusal::kNone ||
+         std::any_of(parts_.writers.begin(), parts_.writers.end(),
+                     [](const Writer* writer) { return writer->commit_started_ns() != 0; });
 }
 
 // A sync that has been running for longer than the deadline: whether it will succeed is unknown.

@@ -60,6 +60,7 @@ class Maintenance {
   };
 
   void run();
+  bool busy() const;
   void watch_commits();
   void prepare_successors();
   void write_sidecars();
