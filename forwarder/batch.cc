@@ -7,24 +7,22 @@
 namespace weir::forwarder {
 namespace {
 
-enum class Fate : uint8_t { kSend, kSkip, kUndecodable };
+bool contains(const std::vector<std::string>& sorted, std::string_view value) {
+  return sorted.empty() || std::binary_search(sorted.begin(), sorted.end(), value);
+}
+
+std::vector<std::string> sorted(std::vector<std::string> values) {
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+}  // namespace
 
 Fate judge(const storage::StoredEvent& event, const EventFilter& filter, EventFields* fields) {
   if (!decode_event_record(event.payload, fields)) return Fate::kUndecodable;
-  if (fields->sandbox || !filter.wants(*fields)) return Fate::kSkip;
-  return Fate::kSend;
+  return filter.wants(*fields) ? Fate::kSend : Fate::kSkip;
 }
 
-storage::DeadLetter copy_event(const storage::StoredEvent& event, std::string_view lane_name) {
-  storage::DeadLetter letter;
-  letter.lane = lane_name;
-  letter.position = event.position;
-  letter.received_ms = event.received_ms;
-  letter.payload = event.payload;
-  return letter;
-}
-
-// Calls visit for every event of a range.
 Status read_range(storage::Store& store, const storage::OpenRange& range, uint64_t* missing,
                   FunctionRef<void(const storage::StoredEvent&)> visit) {
   storage::ReadLimits limits;
@@ -44,17 +42,6 @@ Status read_range(storage::Store& store, const storage::OpenRange& range, uint64
   }
   return {};
 }
-
-bool contains(const std::vector<std::string>& sorted, std::string_view value) {
-  return sorted.empty() || std::binary_search(sorted.begin(), sorted.end(), value);
-}
-
-std::vector<std::string> sorted_copy(std::vector<std::string> values) {
-  std::sort(values.begin(), values.end());
-  return values;
-}
-
-}  // namespace
 
 void TenantTally::add(std::string_view tenant, uint64_t events) {
   total_ += events;
@@ -83,13 +70,18 @@ void Batch::unload() {
 }
 
 EventFilter::EventFilter(const DestinationOptions& options)
-    : tenants_(sorted_copy(options.filter_tenants)),
-      names_(sorted_copy(options.filter_names)),
-      sources_(sorted_copy(options.filter_sources)) {}
+    : EventFilter(options.filter_tenants, options.filter_names, options.filter_sources, false) {}
+
+EventFilter::EventFilter(std::vector<std::string> tenants, std::vector<std::string> names,
+                         std::vector<std::string> sources, bool sandbox)
+    : tenants_(sorted(std::move(tenants))),
+      names_(sorted(std::move(names))),
+      sources_(sorted(std::move(sources))),
+      sandbox_(sandbox) {}
 
 bool EventFilter::wants(const EventFields& fields) const {
-  return contains(tenants_, fields.tenant) && contains(names_, fields.name) &&
-         contains(sources_, fields.source);
+  return (sandbox_ || !fields.sandbox) && contains(tenants_, fields.tenant) &&
+         contains(names_, fields.name) && contains(sources_, fields.source);
 }
 
 BatchReader::BatchReader(storage::Store& store, const EventFilter& filter,
@@ -128,16 +120,6 @@ void BatchReader::skip_to(uint64_t floor) {
   reset();
 }
 
-void BatchReader::add_undecodable(const storage::StoredEvent& event, int64_t now_wall_ms) {
-  storage::DeadLetter& letter = undecodable_.emplace_back(copy_event(event, lane_name_));
-  letter.event_id = fmt::format("{}-{}", store_.id().text(), event.position.text());
-  letter.failed_ms = now_wall_ms;
-  letter.reason = "undecodable";
-  letter.detail =
-      "the stored record does not follow the grammar of storage/base/event_record.h; "
-      "it was passed over";
-}
-
 Status BatchReader::gather(uint64_t max_events, int64_t now_wall_ms) {
   max_events = std::max<uint64_t>(std::min(max_events, limits_.max_events), 1);
   // Before the read: inside of it nothing else may be asked of the store.
@@ -154,7 +136,7 @@ Status BatchReader::gather(uint64_t max_events, int64_t now_wall_ms) {
           skipped_.add(fields.tenant);
           break;
         case Fate::kUndecodable:
-          add_undecodable(event, now_wall_ms);
+          undecodable_.push_back(copy_undecodable(store_, event, lane_name_, now_wall_ms));
           break;
         case Fate::kSend:
           if (!numbers_.empty() && (numbers_.size() >= max_events ||
@@ -254,22 +236,43 @@ Status load_letter(Encoder& encoder, Batch* batch) {
   return {};
 }
 
+storage::DeadLetter copy_undecodable(const storage::Store& store, const storage::StoredEvent& event,
+                                     std::string_view lane_name, int64_t now_wall_ms) {
+  storage::DeadLetter letter = copy_event(store, event, EventFields{}, lane_name);
+  letter.failed_ms = now_wall_ms;
+  letter.reason = "undecodable";
+  letter.detail =
+      "the stored record does not follow the grammar of storage/base/event_record.h; "
+      "it was passed over";
+  return letter;
+}
+
+storage::DeadLetter copy_event(const storage::Store& store, const storage::StoredEvent& event,
+                               const EventFields& fields, std::string_view lane_name) {
+  storage::DeadLetter letter;
+  letter.lane = lane_name;
+  letter.position = event.position;
+  letter.received_ms = event.received_ms;
+  letter.payload = event.payload;
+  letter.tenant = fields.tenant;
+  letter.event_name = fields.name;
+  letter.event_id = fields.id.empty()
+                        ? fmt::format("{}-{}", store.id().text(), event.position.text())
+                        : std::string(fields.id);
+  return letter;
+}
+
 Result<std::vector<storage::DeadLetter>> copy_events(storage::Store& store,
-                                                     const EventFilter& filter, const Batch& batch,
+                                                     const EventFilter& filter,
+                                                     const storage::OpenRange& range,
                                                      std::string_view lane_name) {
   std::vector<storage::DeadLetter> letters;
   EventFields fields;
   uint64_t missing = 0;
-  WEIR_RETURN_IF_ERROR(
-      read_range(store, batch.range, &missing, [&](const storage::StoredEvent& event) {
-        if (judge(event, filter, &fields) != Fate::kSend) return;
-        storage::DeadLetter& letter = letters.emplace_back(copy_event(event, lane_name));
-        letter.tenant = fields.tenant;
-        letter.event_name = fields.name;
-        letter.event_id = fields.id.empty()
-                              ? fmt::format("{}-{}", store.id().text(), event.position.text())
-                              : std::string(fields.id);
-      }));
+  WEIR_RETURN_IF_ERROR(read_range(store, range, &missing, [&](const storage::StoredEvent& event) {
+    if (judge(event, filter, &fields) == Fate::kSend)
+      letters.push_back(copy_event(store, event, fields, lane_name));
+  }));
   return letters;
 }
 

@@ -72,13 +72,21 @@ struct Batch {
 class EventFilter {
  public:
   explicit EventFilter(const DestinationOptions& options);
+  // Empty lists: all. sandbox: events of sandbox keys too.
+  EventFilter(std::vector<std::string> tenants, std::vector<std::string> names,
+              std::vector<std::string> sources, bool sandbox);
   bool wants(const EventFields& fields) const;
 
  private:
   std::vector<std::string> tenants_;
   std::vector<std::string> names_;
   std::vector<std::string> sources_;
+  bool sandbox_ = false;
 };
+
+enum class Fate : uint8_t { kSend, kSkip, kUndecodable };
+// Decodes the event into *fields, unless it is kUndecodable.
+Fate judge(const storage::StoredEvent& event, const EventFilter& filter, EventFields* fields);
 
 // One shard as one lane sees it. gather() collects the next batch over as many calls as it takes;
 // take() hands it over.
@@ -107,7 +115,6 @@ class BatchReader {
   void skip_to(uint64_t floor);
 
  private:
-  void add_undecodable(const storage::StoredEvent& event, int64_t now_wall_ms);
   void reset();
 
   storage::Store& store_;
@@ -137,9 +144,20 @@ Status load_batch(storage::Store& store, const EventFilter& filter, Encoder& enc
 // The same for a dead letter: one event, under its own id and position.
 Status load_letter(Encoder& encoder, Batch* batch);
 
-// Copies of the batch's events as dead letters, without what the outcome says about them.
+// Calls visit for every event of a range. *missing: numbers in gaps are added.
+Status read_range(storage::Store& store, const storage::OpenRange& range, uint64_t* missing,
+                  FunctionRef<void(const storage::StoredEvent&)> visit);
+
+// An event as a dead letter, without what the outcome says about it. The first: of an event that
+// cannot be decoded.
+storage::DeadLetter copy_undecodable(const storage::Store& store, const storage::StoredEvent& event,
+                                     std::string_view lane_name, int64_t now_wall_ms);
+storage::DeadLetter copy_event(const storage::Store& store, const storage::StoredEvent& event,
+                               const EventFields& fields, std::string_view lane_name);
+// The same for all events of a range that the lane wants.
 Result<std::vector<storage::DeadLetter>> copy_events(storage::Store& store,
-                                                     const EventFilter& filter, const Batch& batch,
+                                                     const EventFilter& filter,
+                                                     const storage::OpenRange& range,
                                                      std::string_view lane_name);
 
 }  // namespace weir::forwarder

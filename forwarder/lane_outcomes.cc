@@ -129,7 +129,7 @@ void Lane::reject(Batch& batch) {
                               {"reason", outcome.reason},
                               {"answer", outcome.detail}});
   if (batch.letter) return finish_letter(batch, Ending::kFailed, outcome.reason);
-  auto letters = copy_events(store_, filter_, batch, options_.name);
+  auto letters = copy_events(store_, filter_, batch.range, options_.name);
   if (!letters) return pause_batch(batch, letters.error());
   storage::LaneUpdate& update = new_mark();
   close_range(update, batch);
