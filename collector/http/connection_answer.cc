@@ -195,6 +195,8 @@ void Connection::settle() {
 void Connection::on_eof() {
   eof_ = true;
   if (closed_) return;
+  for (ExchangeImpl* exchange = front_; exchange != nullptr; exchange = exchange->next_)
+    if (exchange->state_ == ExchangeImpl::State::kLent) server_.handler_.on_client_gone(*exchange);
   if (phase_ == Phase::kLingering) return close();
   if (stash_.empty() || phase_ == Phase::kProxyHeader) end_of_input();
 }
@@ -238,6 +240,8 @@ void Connection::detach_exchanges() {
     exchange->connection_ = nullptr;
     switch (exchange->state_) {
       case ExchangeImpl::State::kLent:
+        server_.handler_.on_client_gone(*exchange);
+        break;
       case ExchangeImpl::State::kStreaming:
       case ExchangeImpl::State::kDecoding:
         break;  // the handler's, or the decode queue's

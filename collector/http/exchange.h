@@ -116,6 +116,9 @@ class Handler {
   // budget) belong here, so that "Expect: 100-continue" clients need not send it.
   virtual HeadVerdict on_head(const Request& request) = 0;
   virtual void on_request(Exchange& exchange) = 0;  // lends exchange until respond()
+  // The client of an exchange that is still lent has ended its side or is gone: nobody may want the
+  // answer any more. It must be answered all the same, but not in this call. May come twice.
+  virtual void on_client_gone(Exchange&) {}
   // Errors HTTP itself found (malformed head, timeouts, limits): the handler may shape the body for
   // the path's protocol. Default: error_body().
   virtual std::string shape_error(const Request& request, const HttpError& error);

@@ -88,6 +88,13 @@ void ServerImpl::forget(Connection& connection) {
   if (connection.resumed_) std::replace(resumed_.begin(), resumed_.end(), &connection, {});
 }
 
+uint64_t ServerImpl::unsent_bytes() const {
+  uint64_t bytes = 0;
+  for (const Connection* one = live_; one != nullptr; one = one->next_live_)
+    bytes += one->unsent_bytes();
+  return bytes;
+}
+
 void ServerImpl::drain() {
   draining_ = true;
   for (Connection* connection = live_; connection != nullptr;) {

@@ -99,6 +99,8 @@ class Server : public reactor::ConnectionFactory, public reactor::TurnHook {
   // Stops keep-alive: idle connections close now, busy ones after their answer.
   virtual void drain() = 0;
   virtual unsigned busy_exchanges() const = 0;  // lent to the handler and unanswered
+  // Bytes of answers that have not left yet. Cold: looks at every connection.
+  virtual uint64_t unsent_bytes() const = 0;
 };
 
 }  // namespace weir::http

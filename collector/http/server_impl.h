@@ -36,6 +36,7 @@ class ServerImpl final : public Server {
   void before_sleep() override;
   void drain() override;
   unsigned busy_exchanges() const override { return busy_; }
+  uint64_t unsent_bytes() const override;
 
  private:
   friend class Connection;
