@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "storage/base/clock.h"
 #include "storage/base/json_text.h"
 
 namespace weir {
@@ -57,6 +58,12 @@ class JsonWriter {
   template <std::integral T>
   requires(!std::same_as<T, bool>) JsonWriter& field(std::string_view name, T value) {
     return key(name).number(value);
+  }
+
+  // Milliseconds since 1970 as text; null when there is no such time.
+  JsonWriter& time_field(std::string_view name, int64_t wall_ms) {
+    key(name);
+    return wall_ms == 0 ? null() : string(format_rfc3339_ms(wall_ms));
   }
 
   const std::string& text() const { return out_; }

@@ -52,11 +52,14 @@ AccessTable::AccessTable(const std::vector<TokenOptions>& tokens) {
                                                  hex_digit(token.hash[2 * i + 1]));
     entry.admin = token.role == "admin";
     entry.metrics = entry.admin || token.role == "metrics";
+    entry.puller = entry.admin || token.role == "puller";
+    entry.caller = {token.name, token.tenants, {}};
+    if (!entry.admin) entry.caller.consumers = token.consumers;
     entries_.push_back(entry);
   }
 }
 
-Verdict AccessTable::check(const http::Request& request, Need need) const {
+Verdict AccessTable::check(const http::Request& request, Need need, Caller* caller) const {
   if (need == Need::kNothing) return {};
   if (open()) return check_open(request);
   std::string_view token;
@@ -71,7 +74,11 @@ Verdict AccessTable::check(const http::Request& request, Need need) const {
   for (const Entry& entry : entries_)
     if (CRYPTO_memcmp(entry.hash, hash, sizeof hash) == 0) found = &entry;
   if (found == nullptr) return {401, "unauthorized", "this token is not known"};
-  if (need == Need::kMetrics ? found->metrics : found->admin) return {};
+  const bool allowed = need == Need::kMetrics  ? found->metrics
+                       : need == Need::kPuller ? found->puller
+                                               : found->admin;
+  if (allowed && caller != nullptr) *caller = found->caller;
+  if (allowed) return {};
   return {403, "forbidden", "the token's role does not allow this"};
 }
 

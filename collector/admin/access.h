@@ -21,7 +21,14 @@ struct TokenOptions {
   std::vector<std::string> consumers;
 };
 
-enum class Need : uint8_t { kNothing, kMetrics, kAdmin };
+enum class Need : uint8_t { kNothing, kMetrics, kPuller, kAdmin };
+
+// Who asks, once that was checked. In open mode everything is allowed and the name is empty.
+struct Caller {
+  std::string name;
+  std::vector<std::string> tenants;    // empty: all
+  std::vector<std::string> consumers;  // of a puller; empty: all
+};
 
 struct Verdict {
   int status = 0;  // 0: go ahead; 401, 403
@@ -35,7 +42,8 @@ class AccessTable {
 
   // Checks token and role; in open mode that the request comes from this machine and from no web
   // page: a loopback Host (DNS rebinding), no forwarding header, no foreign Origin.
-  Verdict check(const http::Request& request, Need need) const;
+  // caller: filled in when there is one and it may go ahead.
+  Verdict check(const http::Request& request, Need need, Caller* caller = nullptr) const;
   bool open() const { return entries_.empty(); }
 
  private:
@@ -43,6 +51,8 @@ class AccessTable {
     unsigned char hash[32];
     bool admin = false;
     bool metrics = false;
+    bool puller = false;
+    Caller caller;
   };
   std::vector<Entry> entries_;
 };

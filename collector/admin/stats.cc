@@ -22,15 +22,6 @@ void write_map(JsonWriter& json, std::string_view name,
   json.end_object();
 }
 
-// Milliseconds since 1970 as text; null when there is no such time.
-void write_time(JsonWriter& json, std::string_view name, int64_t wall_ms) {
-  json.key(name);
-  if (wall_ms == 0)
-    json.null();
-  else
-    json.string(format_rfc3339_ms(wall_ms));
-}
-
 void write_live_lane(JsonWriter& json, const LiveLane& lane, int64_t now_ms) {
   json.key(lane.name).begin_object();
   json.field("pending", lane.pending).field("sent", lane.counts.sent);
@@ -42,7 +33,7 @@ void write_live_lane(JsonWriter& json, const LiveLane& lane, int64_t now_ms) {
   if (lane.kind == storage::LaneKind::kDestination) {
     json.field("state", lane.status.state).field("in_flight", lane.status.in_flight);
     json.field("attempts", lane.status.attempts).field("last_error", lane.status.last_error);
-    write_time(json, "next_attempt_at", lane.status.next_attempt_ms);
+    json.time_field("next_attempt_at", lane.status.next_attempt_ms);
   }
   json.end_object();
 }

@@ -43,6 +43,19 @@ TEST(Access, AMetricsTokenReadsMetricsOnly) {
   EXPECT_EQ(status(table, {{"Authorization", "Bearer abc"}}, Need::kAdmin), 403);
 }
 
+TEST(Access, APullerPullsAndNothingElseAndIsNamed) {
+  const AccessTable table({{"boss", kOther, "admin", {}, {}, {"ignored"}},
+                           {"central", kAbc, "puller", {"acme"}, {}, {"main"}}});
+  Caller caller;
+  EXPECT_EQ(table.check(request({{"Authorization", "Bearer abc"}}), Need::kPuller, &caller).status,
+            0);
+  EXPECT_EQ(caller.name, "central");
+  EXPECT_EQ(caller.tenants, std::vector<std::string>{"acme"});
+  EXPECT_EQ(caller.consumers, std::vector<std::string>{"main"});
+  EXPECT_EQ(status(table, {{"Authorization", "Bearer abc"}}, Need::kAdmin), 403);
+  EXPECT_EQ(status(table, {{"Authorization", "Bearer abc"}}, Need::kMetrics), 403);
+}
+
 TEST(Access, LivezNeedsNothing) {
   const AccessTable table({{"ops", kAbc, "admin", {}, {}, {}}});
   EXPECT_EQ(status(table, {}, Need::kNothing), 0);
