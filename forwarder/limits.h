@@ -42,6 +42,30 @@ constexpr int64_t kCommitQuietMs = 20;
 // Status and gauges are refreshed at least this often.
 constexpr int64_t kStatusMs = 1'000;
 
+// Pull consumers.
+#if defined(WEIR_TINY_LIMITS)
+constexpr size_t kMaxRangesPerLease = 3;
+constexpr size_t kBuriedPerUpdate = 3;
+constexpr size_t kMaxRejectReasons = 2;
+#else
+constexpr size_t kMaxRangesPerLease = 1'000;  // each costs a read
+constexpr size_t kBuriedPerUpdate = 500;      // dead letters of one transaction
+// Reasons of rejects are metric labels; past this many a consumer's further ones are "rejected".
+constexpr size_t kMaxRejectReasons = 32;
+#endif
+constexpr size_t kPassedOverPerTurn = 4;  // reads that gave nothing to hand out
+// After a lease expired this often, each further one is half as long (docs/pull.md).
+constexpr uint32_t kIsolateAfterDeliveries = 3;
+constexpr int64_t kSkippedQuietMs = 1'000;  // positions of events nobody wants, at most this often
+constexpr int64_t kBrokenPauseMs = 1'000;   // after a mark failed
+constexpr size_t kMaxHolderBytes = 64;
+constexpr size_t kMaxReasonBytes = 40;
+constexpr size_t kMaxLeasesShown = 100;
+constexpr size_t kMaxFilterEntries = 20;  // they are kept with the position, written with each mark
+constexpr size_t kMaxFilterBytes = 128;
+// A poll's timeout must not overflow; whoever waits longer looks once in between.
+constexpr int64_t kLongestIdleWaitMs = 86'400'000;
+
 // When stopping: how often the lanes are asked whether they are done.
 constexpr int64_t kDrainLookMs = 10;
 // When stopping: how long marks on their way to the disk are waited for.

@@ -80,6 +80,15 @@
   X(kForwardInFlight, kGauge, "weir_forward_in_flight_batches", 1, "destination", "Batches with a durable id that are not finished") \
   X(kForwardState, kGauge, "weir_forward_lane_state", 1, "destination,state", "1 for the state the lane is in: idle, sending, backing_off, stopped") \
   X(kDeadLetters, kGauge, "weir_dead_letters", 1, "lane,reason", "Failed events kept for inspection")          \
+  /* pull */                                                                                                    \
+  X(kPullRequests, kCounter, "weir_pull_requests_total", 1, "operation,status", "Requests of pulling servers answered") \
+  X(kPullEvents, kCounter, "weir_pull_events_total", 1, "consumer,outcome", "Events by what happened: leased, redelivered, acked, nacked, rejected, max_deliveries (dead letter), released, lease_expired, skipped (filtered out, sandbox), missing (gone from the store)") \
+  X(kPullBytes, kCounter, "weir_pull_bytes_total", 1, "consumer", "Body bytes of leases, after compression") \
+  X(kPullLeases, kGauge, "weir_pull_leases_active", 1, "consumer", "Leases that are held")                     \
+  X(kPullLeasedEvents, kGauge, "weir_pull_leased_events", 1, "consumer", "Events in them")                     \
+  X(kPullOpenRanges, kGauge, "weir_pull_open_ranges", 1, "consumer", "Durable ranges that are leased, delayed or wait to be handed out again") \
+  X(kPullWaiting, kGauge, "weir_pull_waiting_requests", 1, "consumer", "Long polls that wait for events")      \
+  X(kPullOldest, kGauge, "weir_pull_oldest_unacked_seconds", 1, "consumer", "Age of the oldest event that was not acknowledged") \
   /* admin */                                                                                                   \
   X(kStatsComputed, kCounter, "weir_stats_computed_total", 1, "cause", "Fresh counts: expired cache or forced") \
   X(kStreamSubscribers, kGauge, "weir_stream_subscribers", 1, "topic", "Clients that listen to a stream of the admin listener") \

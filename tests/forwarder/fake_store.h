@@ -155,7 +155,13 @@ class FakeStore : public storage::Store {
   unsigned shards() const override { return static_cast<unsigned>(disk_.shards.size()); }
   std::string admission_detail() const override { return {}; }
   std::unique_ptr<storage::Appender> make_appender(Wakeup&) override { return nullptr; }
-  storage::ShardStatus shard_status(unsigned) const override { return {}; }
+  storage::ShardStatus shard_status(unsigned shard) const override {
+    const std::lock_guard lock(mutex_);
+    storage::ShardStatus status;
+    status.end = disk_.ends[shard];
+    status.first = disk_.shards[shard].empty() ? status.end : disk_.shards[shard].begin()->first;
+    return status;
+  }
   uint64_t committed_end(unsigned shard) const override {
     const std::lock_guard lock(mutex_);
     return disk_.ends[shard];
@@ -216,15 +222,35 @@ class FakeStore : public storage::Store {
     if (found == disk_.lanes.end()) return fail(ErrorCode::kNotFound, "no lane {}", name);
     return found->second;
   }
-  std::vector<storage::LaneState> lanes() const override { return {}; }
+  std::vector<storage::LaneState> lanes() const override {
+    const std::lock_guard lock(mutex_);
+    std::vector<storage::LaneState> lanes;
+    for (const auto& [name, lane] : disk_.lanes) lanes.push_back(lane);
+    return lanes;
+  }
   std::unique_ptr<storage::LaneClient> make_lane_client(Wakeup& wakeup) override {
     return std::make_unique<Client>(*this, wakeup);
   }
   Status create_lane(const storage::LaneOptions& options) override {
+    if (lane(options.name))
+      return fail(ErrorCode::kAlreadyExists, "there is a lane {} already", options.name);
     add_lane(options.name);
+    const std::lock_guard lock(mutex_);
+    storage::LaneState& made = disk_.lanes[options.name];
+    made.kind = options.kind;
+    made.max_idle_ms = options.max_idle_ms;
+    made.note = options.note;
+    for (size_t i = 0; i < made.shards.size() && options.from_latest; ++i)
+      made.shards[i].frontier = disk_.ends[i];
     return {};
   }
-  Status delete_lane(std::string_view) override { return {}; }
+  Status delete_lane(std::string_view name) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = disk_.lanes.find(name);
+    if (found == disk_.lanes.end()) return fail(ErrorCode::kNotFound, "no lane {}", name);
+    disk_.lanes.erase(found);
+    return {};
+  }
   int64_t oldest_pending_ms(std::string_view) const override { return 0; }
   storage::StoreTotals totals() const override { return {}; }
   Result<storage::FreshCounts> fresh_counts() override { return storage::FreshCounts{}; }
@@ -311,8 +337,12 @@ class FakeStore : public storage::Store {
   }
 
   void change(storage::LaneState& lane, const storage::LaneUpdate& update) {
+    if (update.seek)
+      for (auto& shard : lane.shards) shard = {};
     for (const auto& [shard, frontier] : update.frontiers)
       lane.shards[shard].frontier = std::max(lane.shards[shard].frontier, frontier);
+    if (update.note) lane.note = *update.note;
+    lane.active_ms = std::max(lane.active_ms, update.active_ms);
     for (const uint64_t number : update.close)
       for (auto& shard : lane.shards) shard.open.erase(number);
     for (const storage::OpenRange& range : update.put) {
