@@ -151,6 +151,9 @@ Status Server::make_admin() {
   WEIR_ASSIGN_OR_RETURN(admin_loop_, reactor::Loop::create(loop, metrics_));
   admin_thread_ = std::make_unique<LoopThread>(*admin_loop_, loop.name);
 
+  admin_budget_ = std::make_unique<http::BodyBudget>(kAdminBodyMemory);
+  WEIR_RETURN_IF_ERROR(make_pull());
+
   admin::ApiDeps deps{*store_,
                       forwarder_pointer_,
                       metrics_,
@@ -160,7 +163,9 @@ Status Server::make_admin() {
                       edit_event_record,
                       {},
                       {},
-                      {}};
+                      {},
+                      pull_api_.get(),
+                      leases_.get()};
   deps.info.node = options_.server.node;
   deps.info.version = version();
   deps.info.kernel = kernel_release();
@@ -175,7 +180,6 @@ Status Server::make_admin() {
   admin_api_ = std::make_unique<admin::Api>(deps, options_.tokens, options_.stats_cache_ttl_ms);
   admin_loop_->on_wakeup([this] { admin_api_->on_wakeup(); });
 
-  admin_budget_ = std::make_unique<http::BodyBudget>(kAdminBodyMemory);
   http::ServerOptions server;
   server.limits = options_.limits;
   WEIR_ASSIGN_OR_RETURN(admin_server_, http::Server::create(server, *admin_loop_, *admin_api_,
@@ -187,6 +191,36 @@ Status Server::make_admin() {
   listener.max_connections = options_.server.admin_max_connections;
   listener.name = "admin";
   WEIR_ASSIGN_OR_RETURN(admin_listener_, admin_loop_->listen(listener, *admin_server_));
+  return {};
+}
+
+// Central servers that pull: the leases, and what speaks for them on the admin listener and, where
+// there is one, on a listener of its own.
+Status Server::make_pull() {
+  WEIR_ASSIGN_OR_RETURN(
+      leases_, forwarder::Leases::start(options_.pull, *store_, Clock::system(), metrics_));
+  const auto unsent_bytes = [this] {
+    return admin_server_->unsent_bytes() +
+           (pull_server_ != nullptr ? pull_server_->unsent_bytes() : 0);
+  };
+  pull_api_ = std::make_unique<pull::PullApi>(
+      pull::PullDeps{*leases_, metrics_, admin_loop_->wakeup(),
+                     pull::Node{options_.server.node, store_->id().text()}, unsent_bytes,
+                     options_.pull.max_memory_bytes, options_.open_admin()},
+      options_.tokens);
+  admin_loop_->on_wakeup([this] { pull_api_->answer_done(); });
+  if (options_.server.pull.empty()) return {};
+  http::ServerOptions server;
+  server.limits = options_.limits;
+  WEIR_ASSIGN_OR_RETURN(pull_server_, http::Server::create(server, *admin_loop_, *pull_api_,
+                                                           *admin_budget_, metrics_));
+  const auto address = options::parse_address(options_.server.pull);
+  reactor::ListenerOptions listener;
+  listener.address = address->ip;
+  listener.port = address->port;
+  listener.max_connections = options_.server.pull_max_connections;
+  listener.name = "pull";
+  WEIR_ASSIGN_OR_RETURN(pull_listener_, admin_loop_->listen(listener, *pull_server_));
   return {};
 }
 
@@ -210,6 +244,9 @@ void Server::announce(std::string_view io_uring_features) {
              {"io_uring", io_uring_features},
              {"listen", url(*listen, shards_.front()->port())},
              {"admin", url(*admin, admin_listener_->port())},
+             {"pull", pull_listener_ == nullptr ? "admin"
+                                                : url(*options::parse_address(options_.server.pull),
+                                                      pull_listener_->port())},
              {"data", options_.store.directory},
              {"store_id", store_->id().text()},
              {"node", options_.server.node},
@@ -245,6 +282,7 @@ Result<std::string> Server::reload() {
   keys_ = std::move(*keys);
   for (const auto& shard : shards_) shard->set_keys(keys_);
   admin_api_->apply(loaded.options.tokens, loaded.options.stats_cache_ttl_ms);
+  pull_api_->apply(loaded.options.tokens);
   current_ = std::move(loaded.options);
   metrics_.counter(Metric::kConfigReloads, {"applied"}).add();
   log::info("reloaded", {{"changed", plan.changed.empty() ? "nothing" : joined(plan.changed)}});
@@ -274,7 +312,9 @@ void Server::stop_admin() {
     admin_thread_->post([&] {
       admin_api_->on_wakeup();
       admin_api_->end_streams();
+      pull_api_->answer_done();
       admin_server_->drain();
+      if (pull_server_ != nullptr) pull_server_->drain();
       answered.store(true, std::memory_order_release);
     });
     wait_until(kAdminStopMs, [&] { return answered.load(std::memory_order_acquire); });
@@ -304,6 +344,7 @@ void Server::stop() {
   if (serving_) drain_requests();
   // Flushes: sends on for at most drain_seconds what can be sent.
   if (forwarder_ != nullptr) forwarder_->stop();
+  if (leases_ != nullptr) leases_->stop();
   if (admin_api_ != nullptr) stop_admin();
   if (store_ != nullptr) {
     if (serving_) log_what_is_left();
@@ -312,8 +353,11 @@ void Server::stop() {
   // Appenders and lane clients go before the store, after it stopped.
   forwarder_pointer_.store(nullptr, std::memory_order_release);
   forwarder_.reset();
+  pull_server_.reset();
   admin_server_.reset();
   admin_api_.reset();
+  pull_api_.reset();
+  leases_.reset();
   shards_.clear();
   admin_thread_.reset();
   admin_loop_.reset();

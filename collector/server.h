@@ -1,8 +1,9 @@
 // A running Weir: puts the parts together in the order of start-up, takes them apart in the order
 // of shutdown, and reloads.
-//   start: store -> shards (bound, not running) -> admin -> forwarder -> everything runs -> ready
+//   start: store -> shards (bound, not running) -> leases, admin -> forwarder -> everything runs ->
+//          ready
 //   stop:  no new requests -> those in flight are committed and answered -> destinations are
-//          flushed -> admin, forwarder, store
+//          flushed -> leases, admin, forwarder, store
 // Thread: the main thread, except reload().
 #pragma once
 
@@ -14,9 +15,11 @@
 
 #include "collector/admin/api.h"
 #include "collector/options/options.h"
+#include "collector/pull/pull.h"
 #include "collector/reload.h"
 #include "collector/shard.h"
 #include "forwarder/forwarder.h"
+#include "forwarder/leases.h"
 #include "storage/store.h"
 
 namespace weir {
@@ -42,6 +45,7 @@ class Server {
   Status open_store();
   Status make_shards();
   Status make_admin();
+  Status make_pull();
   Status start_forwarder();
   void announce(std::string_view io_uring_features);
   void drain_requests();
@@ -67,6 +71,11 @@ class Server {
   std::unique_ptr<admin::Api> admin_api_;
   std::unique_ptr<http::Server> admin_server_;
   reactor::Listener* admin_listener_ = nullptr;
+  // On the admin loop too.
+  std::unique_ptr<forwarder::Leases> leases_;
+  std::unique_ptr<pull::PullApi> pull_api_;
+  std::unique_ptr<http::Server> pull_server_;  // null: only the admin listener serves /pull/
+  reactor::Listener* pull_listener_ = nullptr;
   std::unique_ptr<LoopThread> admin_thread_;
 
   std::unique_ptr<forwarder::Forwarder> forwarder_;

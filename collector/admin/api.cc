@@ -14,13 +14,19 @@ constexpr uint64_t kMaxBody = 4 << 20;  // an edited event
 constexpr size_t kDefaultPage = 100;
 constexpr size_t kMaxPage = 1000;
 
-// "/api/v1/failed/17/requeue" against "/api/v1/failed/{id}/requeue".
-bool path_matches(std::string_view pattern, std::string_view path, uint64_t* id) {
+// "/api/v1/failed/17/requeue" against "/api/v1/failed/{id}/requeue"; {text} takes all the rest.
+bool path_matches(std::string_view pattern, std::string_view path, Api::Hole* in) {
+  if (pattern.ends_with("{text}")) {
+    pattern.remove_suffix(6);
+    if (!path.starts_with(pattern) || path.size() == pattern.size()) return false;
+    in->text = http::percent_decode(path.substr(pattern.size()));
+    return true;
+  }
   const size_t hole = pattern.find("{id}");
   if (hole == std::string_view::npos) return pattern == path;
   if (!path.starts_with(pattern.substr(0, hole))) return false;
   path.remove_prefix(hole);
-  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), *id);
+  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), in->id);
   if (error != std::errc()) return false;
   path.remove_prefix(static_cast<size_t>(end - path.data()));
   return path == pattern.substr(hole + 4);
@@ -39,7 +45,7 @@ uint64_t number_of(std::string_view query, std::string_view key, uint64_t otherw
 struct Api::Call {
   std::string query;
   std::string body;
-  uint64_t id = 0;
+  Hole in;  // what stands in the hole of the route's path
   bool wants_text = false;
 
   bool has(std::string_view key) const { return http::query_find(query, key).has_value(); }
@@ -83,6 +89,11 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kPost, "/api/v1/failed/{id}/requeue", Need::kAdmin, true, &Api::failed_requeue},
       {M::kPost, "/api/v1/failed/{id}/discard", Need::kAdmin, true, &Api::failed_discard},
       {M::kDelete, "/api/v1/failed/{id}", Need::kAdmin, true, &Api::failed_discard},
+      {M::kGet, "/api/v1/consumers", Need::kAdmin, true, &Api::consumer_list},
+      {M::kPost, "/api/v1/consumers", Need::kAdmin, true, &Api::consumer_create},
+      {M::kGet, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_show},
+      {M::kPost, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_change},
+      {M::kDelete, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_delete},
       {M::kGet, "/api/v1/config", Need::kAdmin, true, &Api::config},
       {M::kPost, "/api/v1/reload", Need::kAdmin, true, &Api::reload},
   };
@@ -97,6 +108,7 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
                 if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire))
                   forwarder->wake();
               }),
+      consumers_(deps.leases, deps.clock),
       process_metrics_(deps.metrics),
       live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }) {
   apply(tokens, stats_cache_ttl_ms);
@@ -127,11 +139,11 @@ std::shared_ptr<const AccessTable> Api::access() const {
   return access_;
 }
 
-const Api::Route* Api::find_route(http::Method method, std::string_view path, uint64_t* id,
+const Api::Route* Api::find_route(http::Method method, std::string_view path, Hole* in,
                                   bool* path_known) {
   if (method == http::Method::kHead) method = http::Method::kGet;
   for (const Route& route : routes()) {
-    if (!path_matches(route.path, path, id)) continue;
+    if (!path_matches(route.path, path, in)) continue;
     *path_known = true;
     if (route.method == method) return &route;
   }
@@ -142,6 +154,11 @@ http::HeadVerdict Api::on_head(const http::Request&) {
   http::HeadVerdict verdict;
   verdict.max_body_bytes = kMaxBody;
   return verdict;
+}
+
+void Api::on_client_gone(http::Exchange& exchange) {
+  if (deps_.pull != nullptr && exchange.request().path.starts_with("/pull/"))
+    deps_.pull->on_client_gone(exchange);
 }
 
 bool Api::allows_origin(const http::Request&, std::string_view) { return false; }
@@ -157,9 +174,11 @@ void Api::answer(http::Exchange& exchange, const Reply& reply) {
 
 void Api::on_request(http::Exchange& exchange) {
   const http::Request& request = exchange.request();
+  if (deps_.pull != nullptr && request.path.starts_with("/pull/"))
+    return deps_.pull->on_request(exchange);
   Call call;
   bool path_known = false;
-  const Route* route = find_route(request.method, request.path, &call.id, &path_known);
+  const Route* route = find_route(request.method, request.path, &call.in, &path_known);
   // Access first: without it not even the paths are told apart.
   const Verdict verdict = access()->check(request, route == nullptr ? Need::kAdmin : route->need);
   if (verdict.status != 0)
@@ -237,10 +256,26 @@ Reply Api::failed_export(const Call& call) {
 
 Reply Api::failed_requeue_all(const Call& call) { return failed_.requeue_all(call.filter()); }
 Reply Api::failed_discard_all(const Call& call) { return failed_.discard_all(call.filter()); }
-Reply Api::failed_show(const Call& call) { return failed_.show(call.id, call.wants_text); }
-Reply Api::failed_edit(const Call& call) { return failed_.edit(call.id, call.body); }
-Reply Api::failed_requeue(const Call& call) { return failed_.requeue(call.id); }
-Reply Api::failed_discard(const Call& call) { return failed_.discard(call.id); }
+Reply Api::failed_show(const Call& call) { return failed_.show(call.in.id, call.wants_text); }
+Reply Api::failed_edit(const Call& call) { return failed_.edit(call.in.id, call.body); }
+Reply Api::failed_requeue(const Call& call) { return failed_.requeue(call.in.id); }
+Reply Api::failed_discard(const Call& call) { return failed_.discard(call.in.id); }
+
+Reply Api::consumer_list(const Call& call) { return consumers_.list(call.wants_text); }
+Reply Api::consumer_create(const Call& call) { return consumers_.create(call.body); }
+Reply Api::consumer_show(const Call& call) {
+  return consumers_.show(call.in.text, call.wants_text);
+}
+Reply Api::consumer_delete(const Call& call) { return consumers_.remove(call.in.text); }
+
+// /api/v1/consumers/{name}/seek
+Reply Api::consumer_change(const Call& call) {
+  constexpr std::string_view kSeek = "/seek";
+  const std::string_view text = call.in.text;
+  if (!text.ends_with(kSeek))
+    return error_reply(404, "not_found", "a consumer can be moved with /seek");
+  return consumers_.seek(text.substr(0, text.size() - kSeek.size()), call.body);
+}
 
 Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "collector/admin/access.h"
+#include "collector/admin/consumers.h"
 #include "collector/admin/failed.h"
 #include "collector/admin/live_feed.h"
 #include "collector/admin/process_stats.h"
@@ -36,6 +37,8 @@ struct ApiDeps {
   // Reloads the configuration; JSON about what changed, or the reasons why nothing did.
   // THREAD: the worker.
   std::function<Result<std::string>()> reload;
+  http::Handler* pull = nullptr;        // answers what is below /pull/; null: nobody does
+  forwarder::Leases* leases = nullptr;  // the pull consumers; null: there are none
 };
 
 class Api : public http::Handler {
@@ -45,6 +48,7 @@ class Api : public http::Handler {
 
   http::HeadVerdict on_head(const http::Request& request) override;
   void on_request(http::Exchange& exchange) override;
+  void on_client_gone(http::Exchange& exchange) override;
   bool allows_origin(const http::Request& request, std::string_view origin) override;
 
   // The loop's wake-up callback.
@@ -61,6 +65,11 @@ class Api : public http::Handler {
   // One row of the table of paths (api.cc).
   struct Call;
   struct Route;
+  // What stood in a path where the route has {id} or {text}.
+  struct Hole {
+    uint64_t id = 0;
+    std::string text;
+  };
 
  private:
   Reply livez(const Call& call);
@@ -77,13 +86,18 @@ class Api : public http::Handler {
   Reply failed_edit(const Call& call);
   Reply failed_requeue(const Call& call);
   Reply failed_discard(const Call& call);
+  Reply consumer_list(const Call& call);
+  Reply consumer_create(const Call& call);
+  Reply consumer_show(const Call& call);
+  Reply consumer_change(const Call& call);
+  Reply consumer_delete(const Call& call);
   Reply config(const Call& call);
   Reply reload(const Call& call);
   // Routes that stream: false when too many listen.
   bool live(http::Exchange& exchange, const Call& call);
 
   static const std::vector<Route>& routes();
-  static const Route* find_route(http::Method method, std::string_view path, uint64_t* id,
+  static const Route* find_route(http::Method method, std::string_view path, Hole* in,
                                  bool* path_known);
   void answer(http::Exchange& exchange, const Reply& reply);
   std::shared_ptr<const AccessTable> access() const;
@@ -91,6 +105,7 @@ class Api : public http::Handler {
   ApiDeps deps_;
   Stats stats_;
   FailedEvents failed_;
+  Consumers consumers_;
   ProcessMetrics process_metrics_;
   LiveFeed live_;
   std::atomic<bool> restart_streams_{false};

@@ -13,6 +13,8 @@ void OptionFlags::add_to(CLI::App& app) {
       ->type_name("ADDR:PORT");
   app.add_option("--admin", admin, "Admin listener, default 127.0.0.1:9090")
       ->type_name("ADDR:PORT");
+  app.add_option("--pull", pull, "Listener for central servers that pull, default none of its own")
+      ->type_name("ADDR:PORT");
   app.add_option("--data", data, "Data directory, default ./weir-data")->type_name("DIR");
   app.add_option("--forward", forward, "Send every event to this URL, as destination \"forward\"")
       ->type_name("URL");
@@ -33,6 +35,7 @@ bool OptionFlags::to_sources(options::Sources* sources) const {
   };
   add("--listen", "server.listen", listen);
   add("--admin", "server.admin", admin);
+  add("--pull", "server.pull", pull);
   add("--data", "store.directory", data);
   add("--shards", "server.shards", shards);
   add("--node", "server.node", node);

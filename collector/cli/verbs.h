@@ -20,6 +20,7 @@ struct OptionFlags {
   std::string config;
   std::string listen;
   std::string admin;
+  std::string pull;
   std::string data;
   std::string forward;
   std::string shards;

@@ -153,17 +153,17 @@ class Loader {
     Options& options = result_.options;
     options.keys.resize(entries("keys").size());
     options.forwarder.destinations.resize(entries("destinations").size());
-    options.consumers.resize(entries("consumers").size());
+    options.pull.consumers.resize(entries("consumers").size());
     options.tokens.resize(entries("tokens").size());
-    for (storage::LaneOptions& consumer : options.consumers)
-      consumer.kind = storage::LaneKind::kConsumer;
+    for (forwarder::ConsumerOptions& consumer : options.pull.consumers)
+      consumer.lane.kind = storage::LaneKind::kConsumer;
     for (const EffectiveSetting& setting : options.settings) {
       const auto i = static_cast<size_t>(setting.index);
       const std::string_view section = setting.row->section;
       void* to = &options;
       if (section == "keys") to = &options.keys[i];
       if (section == "destinations") to = &options.forwarder.destinations[i];
-      if (section == "consumers") to = &options.consumers[i];
+      if (section == "consumers") to = &options.pull.consumers[i];
       if (section == "tokens") to = &options.tokens[i];
       setting.row->land(to, setting.value);
     }
@@ -199,7 +199,8 @@ void derive(Options& options) {
     lane.policy = destination.backlog_policy;
     options.store.lanes.push_back(std::move(lane));
   }
-  for (const auto& consumer : options.consumers) options.store.lanes.push_back(consumer);
+  options.pull.node = options.server.node;
+  for (const auto& consumer : options.pull.consumers) options.store.lanes.push_back(consumer.lane);
 }
 
 }  // namespace

@@ -23,6 +23,7 @@
 #include "collector/http/server.h"
 #include "collector/options/value.h"
 #include "forwarder/forwarder.h"
+#include "forwarder/leases.h"
 #include "storage/base/log.h"
 #include "storage/base/result.h"
 #include "storage/store.h"
@@ -34,12 +35,14 @@ struct OptionRow;
 struct ServerOptions {
   std::string listen;
   std::string admin;
+  std::string pull;     // empty: only on the admin listener
   std::string node;     // never empty once loaded: the host name by default
   unsigned shards = 0;  // never 0 once loaded: one per core by default
   bool pin = true;
   int64_t drain_ms = 0;
   unsigned max_connections = 0;
   unsigned admin_max_connections = 0;
+  unsigned pull_max_connections = 0;
   unsigned admin_streams = 0;
   http::ProxyOptions proxy;
 };
@@ -83,10 +86,10 @@ struct Options {
   int64_t retry_after_ms = 0;
   storage::StoreOptions store;  // lanes: from destinations and consumers
   forwarder::ForwarderOptions forwarder;
+  forwarder::PullOptions pull;  // with the declared consumers
   int64_t stats_cache_ttl_ms = 0;
   log::Options log;
   std::vector<event::KeyOptions> keys;
-  std::vector<storage::LaneOptions> consumers;
   std::vector<admin::TokenOptions> tokens;
 
   std::vector<EffectiveSetting> settings;

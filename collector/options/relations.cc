@@ -50,12 +50,30 @@ class Checker {
                       "this server",
                       options_.server.admin),
           "add [[tokens]] with a name, a hash and a role, or listen on 127.0.0.1");
+    if (!options_.server.pull.empty()) pull_listener();
     if (listen && admin && listen->port != 0 && listen->port == admin->port &&
         listen->ip == admin->ip)
       add("server.admin", "is the same address as server.listen", "give it a port of its own");
     if (options_.server.proxy.proxy_protocol && options_.server.proxy.trusted.empty())
       add("server.proxy_protocol", "needs server.trusted_proxies",
           "name the proxies' address ranges; from anybody else the header is not accepted");
+  }
+
+  void pull_listener() {
+    const auto pull = parse_address(options_.server.pull);
+    if (!pull) return add("server.pull", pull.error().message, "");
+    if (!pull->loopback && options_.tokens.empty())
+      add("server.pull",
+          fmt::format("{} is not on loopback and there is no token, so anybody could take events "
+                      "from this server",
+                      options_.server.pull),
+          "add [[tokens]] with a name, a hash and the role puller, or listen on 127.0.0.1");
+    for (const std::string* other : {&options_.server.listen, &options_.server.admin}) {
+      const auto address = parse_address(*other);
+      if (address && pull->port != 0 && address->port == pull->port && address->ip == pull->ip)
+        add("server.pull", fmt::format("is the same address as {}", *other),
+            "give it a port of its own");
+    }
   }
 
   // `small` must not be above `large` / divisor.
@@ -147,8 +165,12 @@ class Checker {
           add(path + "headers", fmt::format("\"{}\" is not a header", name),
               "a name without spaces or colon, a value on one line");
     }
-    for (size_t i = 0; i < options_.consumers.size(); ++i)
-      lane_name(fmt::format("consumers.{}.name", i), options_.consumers[i].name, seen);
+    for (size_t i = 0; i < options_.pull.consumers.size(); ++i)
+      lane_name(fmt::format("consumers.{}.name", i), options_.pull.consumers[i].lane.name, seen);
+    if (options_.pull.consumers.size() > options_.pull.max_consumers)
+      add("pull.max_consumers",
+          fmt::format("{} consumers are declared", options_.pull.consumers.size()),
+          "raise it to at least their number");
   }
 
   void tokens() {

@@ -70,13 +70,16 @@ void land_authorization(void* to, const Value& value) {
 
 using admin::TokenOptions;
 using event::KeyOptions;
+using forwarder::ConsumerOptions;
 using forwarder::DestinationOptions;
+using forwarder::PullOptions;
 using storage::LaneOptions;
 using storage::StoreOptions;
 using L = http::Limits;
 using E = event::Limits;
 using O = Options;
 using D = DestinationOptions;
+using C = ConsumerOptions;
 using forwarder::BatchOptions;
 using forwarder::RetryOptions;
 
@@ -99,6 +102,7 @@ constexpr SectionInfo kSections[] = {
     {"store", false, "The log on disk. docs/sizing.md has the arithmetic."},
     {"dedupe", false, "How long a repeated idempotency key is recognised."},
     {"forwarder", false, "Sending to all destinations."},
+    {"pull", false, "Bounds of what central servers may pull; docs/pull.md."},
     {"stats", false, "Counts of pending, sent and failed events."},
     {"log", false, "Weir's own log, on standard error."},
     {"keys", true,
@@ -120,6 +124,9 @@ constexpr OptionRow kTable[] = {
     {"server", "admin", Type::kText, "127.0.0.1:9090", "", 0, kNoMax, "", 0,
      "Address and port of the admin listener. One that is not on loopback needs [[tokens]].",
      land<&O::server, &ServerOptions::admin>},
+    {"server", "pull", Type::kText, "", "", 0, kNoMax, "", 0,
+     "Address and port of a listener for central servers that pull. Empty: only the admin listener serves /pull/. One that is not on loopback needs [[tokens]].",
+     land<&O::server, &ServerOptions::pull>},
     {"server", "node", Type::kText, "", "", 0, kNoMax, "", 0,
      "The name of this node in batches, answers and logs. Empty: the host name.",
      land<&O::server, &ServerOptions::node>},
@@ -138,6 +145,9 @@ constexpr OptionRow kTable[] = {
     {"server", "admin_max_connections", Type::kInteger, "256", "64", 1, 100'000, "", 0,
      "The same for the admin listener.",
      land<&O::server, &ServerOptions::admin_max_connections>},
+    {"server", "pull_max_connections", Type::kInteger, "256", "64", 1, 100'000, "", 0,
+     "The same for the pull listener.",
+     land<&O::server, &ServerOptions::pull_max_connections>},
     {"server", "admin_streams", Type::kInteger, "32", "4", 1, 10'000, "", 0,
      "Clients that may listen to one stream of the admin listener (/api/v1/live) at a time; one more is answered 503.",
      land<&O::server, &ServerOptions::admin_streams>},
@@ -277,6 +287,29 @@ constexpr OptionRow kTable[] = {
      "Bodies of batches in memory, of all destinations together; each may always hold one batch beside that.",
      land<&O::forwarder, &forwarder::ForwarderOptions::max_memory_bytes>},
 
+    // ---- pull
+    {"pull", "max_events", Type::kInteger, "10000", "20", 1, 20'000, "", 0,
+     "Events of one lease at most, whatever is asked for.",
+     land<&O::pull, &PullOptions::max_events>},
+    {"pull", "max_bytes", Type::kSize, "8MiB", "32KiB", kKiB, kGiB, "", 0,
+     "Bytes of event records in one lease at most; one event always fits.",
+     land<&O::pull, &PullOptions::max_bytes>},
+    {"pull", "max_wait", Type::kDuration, "60s", "5s", 0, kHour, "", 0,
+     "How long a lease request may wait for events at most.",
+     land<&O::pull, &PullOptions::max_wait_ms>},
+    {"pull", "max_lease", Type::kDuration, "12h", "", kSecond, kYear, "", 0,
+     "How long a lease may be at most.",
+     land<&O::pull, &PullOptions::max_lease_ms>},
+    {"pull", "max_waiting", Type::kInteger, "1024", "8", 1, 1'000'000, "", 0,
+     "Lease requests that wait for events at once; 503 past it.",
+     land<&O::pull, &PullOptions::max_waiting>},
+    {"pull", "max_consumers", Type::kInteger, "100", "8", 1, 10'000, "", 0,
+     "Consumers, declared ones and those made at run time.",
+     land<&O::pull, &PullOptions::max_consumers>},
+    {"pull", "max_memory_bytes", Type::kSize, "64MiB", "256KiB", 64 * kKiB, kTiB, "", 0,
+     "Leases in memory that were not sent yet: past it further ones wait, and 503 while clients do not read what was sent.",
+     land<&O::pull, &PullOptions::max_memory_bytes>},
+
     // ---- stats
     {"stats", "cache_ttl", Type::kDuration, "1h", "2s", 0, kDay, "", kReloadable,
      "Age up to which exact counts are answered from the cache. An admin can force fresh ones; live counters are never cached.",
@@ -380,16 +413,32 @@ constexpr OptionRow kTable[] = {
 
     // ---- consumers
     {"consumers", "name", Type::kText, "", "", 0, kNoMax, "", kRequired,
-     "Its name in requests; its position is kept under it.", land<&LaneOptions::name>},
+     "Its name in requests; its position is kept under it.", land<&C::lane, &LaneOptions::name>},
     {"consumers", "from", Type::kChoice, "earliest", "", 0, kNoMax, "earliest|latest", 0,
      "Where a new consumer starts.",
-     [](void* to, const Value& value) { static_cast<LaneOptions*>(to)->from_latest = value.text == "latest"; }},
+     [](void* to, const Value& value) { static_cast<C*>(to)->lane.from_latest = value.text == "latest"; }},
+    {"consumers", "lease_seconds", Type::kSeconds, "300", "", kSecond, kYear, "", 0,
+     "How long a lease is held that asks for nothing else; then its events are handed out again.", land<&C::lease_ms>},
+    {"consumers", "max_deliveries", Type::kInteger, "16", "4", 0, 1'000'000, "", 0,
+     "Deliveries after which an event becomes a failed one, reason max_deliveries. 0: no limit.", land<&C::max_deliveries>},
+    {"consumers", "max_open_ranges", Type::kInteger, "4096", "24", 1, 30'000, "", 0,
+     "Ranges of events that are leased, delayed or to be handed out again; past it nothing new is handed out until some close.", land<&C::max_open_ranges>},
+    {"consumers", "max_idle", Type::kDuration, "7d", "", 0, 100 * kYear, "", 0,
+     "A consumer nobody asked for so long no longer holds back retention: what retention would delete it gives up, counted as expired. 0: it holds for ever.", land<&C::lane, &LaneOptions::max_idle_ms>},
+    {"consumers", "sandbox", Type::kBool, "false", "", 0, kNoMax, "", 0,
+     "Hand out the events of sandbox keys too.", land<&C::sandbox>},
+    {"consumers", "filter.tenants", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Hand out only events of these tenants. Empty: all. A token with tenants may use only consumers limited to those.", land<&C::filter_tenants>},
+    {"consumers", "filter.names", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Hand out only events of these names. Empty: all.", land<&C::filter_names>},
+    {"consumers", "filter.sources", Type::kList, "", "", 0, kNoMax, "", 0,
+     "Hand out only events that came over these protocols. Empty: all.", land<&C::filter_sources>},
     {"consumers", "max_backlog_bytes", Type::kSize, "0", "", 0, kNoMax, "", 0,
-     "Bytes of events that may wait for it. 0: only store.max_bytes counts.", land<&LaneOptions::max_backlog_bytes>},
+     "Bytes of events that may wait for it. 0: only store.max_bytes counts.", land<&C::lane, &LaneOptions::max_backlog_bytes>},
     {"consumers", "max_backlog_age", Type::kDuration, "0s", "", 0, 100 * kYear, "", 0,
-     "How long events may wait for it. 0: no limit.", land<&LaneOptions::max_backlog_age_ms>},
+     "How long events may wait for it. 0: no limit.", land<&C::lane, &LaneOptions::max_backlog_age_ms>},
     {"consumers", "backlog_policy", Type::kChoice, "refuse_new", "", 0, kNoMax, "refuse_new|drop_oldest", 0,
-     "At that limit: refuse new events with 503, or give up the oldest for this consumer, counted as expired.", land<&LaneOptions::policy>},
+     "At that limit: refuse new events with 503, or give up the oldest for this consumer, counted as expired.", land<&C::lane, &LaneOptions::policy>},
 
     // ---- tokens
     {"tokens", "name", Type::kText, "", "", 0, kNoMax, "", kRequired | kReloadable,
@@ -397,7 +446,7 @@ constexpr OptionRow kTable[] = {
     {"tokens", "hash", Type::kText, "", "", 0, kNoMax, "", kRequired | kSecret | kReloadable,
      "SHA-256 of the token, 64 hex digits: printf %s TOKEN | sha256sum.", land<&TokenOptions::hash>},
     {"tokens", "role", Type::kChoice, "admin", "", 0, kNoMax, "admin|agency|location|puller|metrics", kReloadable,
-     "What it may do: admin everything, metrics only /metrics.", land<&TokenOptions::role>},
+     "What it may do: admin everything, metrics only /metrics, puller only /pull/.", land<&TokenOptions::role>},
     {"tokens", "tenants", Type::kList, "", "", 0, kNoMax, "", kReloadable,
      "Tenants it may see. Empty: all.", land<&TokenOptions::tenants>},
     {"tokens", "locations", Type::kList, "", "", 0, kNoMax, "", kReloadable,

@@ -14,16 +14,19 @@ OWN = {
     "collector/http": ["collector/reactor/"],
     "collector/event": [],
     "collector/protocols": ["collector/event/", "collector/http/"],
-    "collector/admin": ["storage/", "forwarder/forwarder.h", "collector/http/",
-                        "collector/reactor/", "collector/json_writer.h"],
+    "collector/admin": ["storage/", "forwarder/forwarder.h", "forwarder/leases.h",
+                        "collector/http/", "collector/reactor/", "collector/event/json_value.h",
+                        "collector/json_writer.h"],
+    "collector/pull": ["storage/", "forwarder/compression.h", "forwarder/leases.h", "collector/http/",
+                       "collector/event/json_value.h", "collector/admin/", "collector/json_writer.h"],
     # The option structs of every component, never their working parts.
-    "collector/options": ["collector/admin/access.h", "collector/event/", "collector/http/", "forwarder/forwarder.h",
+    "collector/options": ["collector/admin/access.h", "collector/event/", "collector/http/", "forwarder/forwarder.h", "forwarder/leases.h",
                           "storage/"],
     # Configuration, data directories, and clients of the admin listener.
     "collector/cli": ["collector/options/", "collector/json_writer.h", "collector/version.h",
                       "collector/metric_docs.h", "storage/"],
     # The table of options names every component's own options.
-    "collector/options": ["storage/", "forwarder/forwarder.h", "collector/event/",
+    "collector/options": ["storage/", "forwarder/forwarder.h", "forwarder/leases.h", "collector/event/",
                           "collector/http/", "collector/reactor/limits.h",
                           "collector/admin/access.h"],
     # The verbs: serve puts everything together, the others are clients and tools.

@@ -2,6 +2,7 @@
 """A reference central server: what a receiver of Weir's pushes has to do, and faults for tests.
 
   tools/central/central.py [--listen 127.0.0.1:8090] [--out events.ndjson]
+  tools/central/central.py pull --help          the other way round: it pulls (puller.py)
 
 POST any path        a batch, JSON {"batch_id","node","store_id","events":[…]} or NDJSON; gzip, zstd.
                      Each event is taken once by (tenant, id); its place is (store_id, seq).
@@ -338,6 +339,10 @@ def stop(server):
 
 
 def main():
+    if sys.argv[1:2] == ["pull"]:
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        import puller
+        return puller.main(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--listen", default="127.0.0.1:8090")
     parser.add_argument("--out", help="append the events taken to this NDJSON file")

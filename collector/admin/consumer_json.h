@@ -1,0 +1,19 @@
+// A pull consumer as JSON and as text, for the pull and the admin listeners.
+// Thread: any; no state.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "collector/json_writer.h"
+#include "forwarder/leases.h"
+
+namespace weir::admin {
+
+void write_consumer(JsonWriter& json, const forwarder::ConsumerInfo& info);
+// The answer to a seek.
+void write_seek(JsonWriter& json, const forwarder::PullCall& call);
+std::string consumer_text(const forwarder::ConsumerInfo& info, int64_t now_ms);
+std::string consumers_text(const std::vector<forwarder::ConsumerInfo>& infos, int64_t now_ms);
+
+}  // namespace weir::admin

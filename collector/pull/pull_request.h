@@ -1,0 +1,27 @@
+// What a request to /pull/v1/… asks for: path, body and headers into a PullCall.
+// Path: warm (per request of a pulling server).  Thread: any; no state.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "collector/http/exchange.h"
+#include "forwarder/leases.h"
+#include "storage/base/result.h"
+
+namespace weir::pull {
+
+// A path and method of the pull interface; nothing when there is no such path. known: the path
+// exists, for another method.
+std::optional<forwarder::PullKind> find_operation(http::Method method, std::string_view path,
+                                                  std::string* consumer, bool* known);
+
+// Fills in what the request asks for. Errors are the client's, in words. Values beyond a bound are
+// not errors: they are cut to it by the leases.
+Status read_request(const http::Request& request, forwarder::PullCall& call);
+
+// What Accept-Encoding allows, the best first: zstd, gzip, none.
+forwarder::Compression accepted_compression(std::string_view accept_encoding);
+
+}  // namespace weir::pull
