@@ -11,9 +11,12 @@
 #include <vector>
 
 #include "storage/base/clock.h"
+#include "storage/base/log.h"
 
 namespace weir::storage {
 namespace {
+
+constexpr uint64_t kDirectAlignment = 4096;  // of offset, size and memory, for any disk
 
 // An open descriptor that closes itself.
 class Descriptor {
@@ -64,6 +67,48 @@ Status write_zeros(int fd, uint64_t from, uint64_t to) {
     from += static_cast<uint64_t>(written);
   }
   return {};
+}
+
+ZeroFill::~ZeroFill() { close(fd_); }
+
+Result<std::unique_ptr<ZeroFill>> ZeroFill::start(const std::string& path, uint64_t end) {
+  const int fd = open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) return fail_errno(errno, "cannot open {} for direct writes", path);
+  struct stat info {};
+  if (fstat(fd, &info) != 0) {
+    const int why = errno;
+    close(fd);
+    return fail_errno(why, "cannot ask for the size of {}", path);
+  }
+  const auto size = static_cast<uint64_t>(info.st_size);
+  const uint64_t from = (size + kDirectAlignment - 1) / kDirectAlignment * kDirectAlignment;
+  std::unique_ptr<ZeroFill> fill(new ZeroFill(fd, from, std::max(from, end)));
+  if (end <= from) return fill;
+  if (fallocate(fd, 0, static_cast<off_t>(from), static_cast<off_t>(end - from)) != 0) {
+    const int why = errno;
+    if (ftruncate(fd, info.st_size) != 0) return fail_errno(errno, "cannot shorten {}", path);
+    return fail_errno(why, "cannot reserve {} bytes for {}", end - from, path);
+  }
+  return fill;
+}
+
+Result<bool> ZeroFill::step() {
+  alignas(kDirectAlignment) static const char kZeros[kPieceBytes] = {};
+  while (at_ < end_) {
+    const size_t size = std::min<uint64_t>(kPieceBytes, end_ - at_);
+    const ssize_t written = pwrite(fd_, kZeros, size, static_cast<off_t>(at_));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return fail_errno(errno, "cannot write {} bytes of zeros", end_ - at_);
+    at_ += static_cast<uint64_t>(written);
+    if (at_ < end_) return false;
+  }
+  if (fdatasync(fd_) != 0) return fail_errno(errno, "cannot sync {} bytes of zeros", end_);
+  return true;
+}
+
+void give_back_tail(const std::string& path, uint64_t used) {
+  if (file_bytes(path) > used && truncate(path.c_str(), static_cast<off_t>(used)) != 0)
+    log::warn("tail_not_given_back", {{"file", path}, {"errno", errno}});
 }
 
 Result<std::string> set_aside(const std::string& directory, const std::string& name,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "storage/base/result.h"
@@ -24,6 +25,31 @@ void drop_cache(const std::string& path);
 
 // Writes zeros from byte `from` to byte `to`, extending the file. Does not sync.
 Status write_zeros(int fd, uint64_t from, uint64_t to);
+
+// Fills the part of a file that will be written later with zeros, a piece at a time, past the page
+// cache (O_DIRECT). Blocks that were written once are only overwritten afterwards: their file's
+// size and extents do not change, so a synced write needs no journal commit of the file system.
+class ZeroFill {
+ public:
+  ~ZeroFill();
+  ZeroFill(const ZeroFill&) = delete;
+  ZeroFill& operator=(const ZeroFill&) = delete;
+  // Reserves the blocks up to byte `end` behind the file's present size. Errors: no space (the file
+  // is as before), a file system without direct writes.
+  static Result<std::unique_ptr<ZeroFill>> start(const std::string& path, uint64_t end);
+  // Writes the next piece (kPieceBytes), the last one synced. True: all is written.
+  Result<bool> step();
+  static constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
+
+ private:
+  ZeroFill(int fd, uint64_t at, uint64_t end) : fd_(fd), at_(at), end_(end) {}
+  const int fd_;
+  uint64_t at_;
+  const uint64_t end_;
+};
+
+// Cuts off what lies behind the used bytes of a finished file. Advice only; never an error.
+void give_back_tail(const std::string& path, uint64_t used);
 
 // Moves directory/name to directory/damaged/<name>-<utc time>[-n] and syncs both directories.
 // Returns the new path.

@@ -19,6 +19,9 @@ constexpr int64_t kLongestSleepMs = 250;   // while something is going on
 constexpr int64_t kLongestIdleMs = 1'000;  // an idle process should hardly run at all
 constexpr int64_t kRetainEveryNs = 1'000'000'000;
 constexpr int64_t kDiskFullAtLeastNs = 250'000'000;
+constexpr int64_t kFillPauseNs = 2'000'000;
+constexpr unsigned kFillPieces = 2;           // between two pauses: 2 MiB
+constexpr uint64_t kFillFreeSegments = 4;     // free space that filling asks for
 constexpr uint64_t kDefaultShareOfDisk = 80;  // per cent
 constexpr uint64_t kMostHysteresis = uint64_t{8} << 20;
 
@@ -70,11 +73,13 @@ void Maintenance::stop() {
 
 void Maintenance::run() {
   const int64_t quarter_ms = std::max<int64_t>(parts_.options.commit_deadline_ms / 4, 1);
+  bool filling = false;
   while (!stopping_.load(std::memory_order_acquire)) {
     const int64_t sleep_ms = std::min(quarter_ms, busy() ? kLongestSleepMs : kLongestIdleMs);
-    const bool woken = wakeup_.wait(sleep_ms * 1'000'000);
+    const bool woken = wakeup_.wait(filling ? kFillPauseNs : sleep_ms * 1'000'000);
     watch_commits();
     prepare_successors();
+    filling = fill_successors();
     write_sidecars();
     const bool due = parts_.clock.monotonic_ns() - retained_ns_ >= kRetainEveryNs;
     if (woken || due || parts_.admission.has(Refusal::kDiskFull)) retain();
@@ -113,6 +118,20 @@ void Maintenance::prepare_successors() {
   }
 }
 
+// A slice of the zeros, so that commits find the disk free in between. Only where there is plenty
+// of space: a small disk is better used up to its end. Returns whether there is more to do.
+bool Maintenance::fill_successors() {
+  if (!parts_.options.zero_fill || parts_.admission.current() != Refusal::kNone) return false;
+  const uint64_t plenty =
+      parts_.options.reserve_bytes + kFillFreeSegments * parts_.options.segment_bytes;
+  if (free_bytes_ < plenty) return false;
+  bool more = false;
+  for (Writer* writer : parts_.writers)
+    for (unsigned piece = 0; piece < kFillPieces && writer->successor().fill(); ++piece)
+      more |= piece + 1 == kFillPieces;
+  return more;
+}
+
 void Maintenance::write_sidecars() {
   if (parts_.admission.has(Refusal::kSyncFailed)) return;
   for (SegmentSet* set : parts_.sets) {
@@ -140,6 +159,7 @@ void Maintenance::retain() {
     log::warn("disk_unknown", {{"error", disk_free.error().message}});
     return;
   }
+  free_bytes_ = *disk_free;
   const RetentionPlan plan = plan_retention(describe(*disk_free));
   apply(plan);
   judge_disk(plan, *disk_free);

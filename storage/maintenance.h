@@ -63,6 +63,7 @@ class Maintenance {
   bool busy() const;
   void watch_commits();
   void prepare_successors();
+  bool fill_successors();
   void write_sidecars();
   void retain();
   RetentionInput describe(uint64_t disk_free);
@@ -80,6 +81,7 @@ class Maintenance {
   Wakeup wakeup_;
   std::atomic<bool> stopping_{false};
   int64_t retained_ns_ = 0;
+  uint64_t free_bytes_ = 0;  // at that time
   int64_t disk_full_since_ns_ = 0;
   std::vector<ShardGauges> gauges_;
   Gauge& accepting_;

@@ -158,6 +158,7 @@ Status Recovery::recover_unsealed(uint64_t first, Work* work) {
     return {};
   }
   WEIR_ASSIGN_OR_RETURN(auto env, SegmentEnv::open(path, SegmentAccess::kReadSealed, 0));
+  give_back_tail(path, env->used_bytes());
   Status written =
       build_sidecar(env, *checked, directory_ + "/" + sidecar_name(work->shard, first));
   if (written) written = sync_directory(directory_);

@@ -241,6 +241,7 @@ Status SegmentSet::write_sidecar(uint64_t first) {
   WEIR_RETURN_IF_ERROR(build_sidecar(env, summary, path));
   WEIR_RETURN_IF_ERROR(sync_directory(directory_));
   // Nothing is appended to it any more, and who is behind by a segment reads from the disk.
+  give_back_tail(path_of(first), env->used_bytes());
   drop_cache(path_of(first));
   const std::lock_guard lock(mutex_);
   if (Segment* segment = find(first); segment != nullptr) {

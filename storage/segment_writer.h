@@ -42,6 +42,10 @@ class SegmentWriter {
   static uint64_t record_cost(size_t size);
   bool fits(uint64_t cost) const { return cost <= room(); }
 
+  // Its file was filled with zeros to its full size before the first commit.
+  bool filled() const { return filled_; }
+  void set_filled() { filled_ = true; }
+
   const std::shared_ptr<SegmentEnv>& env() const { return env_; }
 
  private:
@@ -51,6 +55,7 @@ class SegmentWriter {
   MDB_txn* txn_ = nullptr;
   MDB_cursor* cursor_ = nullptr;
   uint64_t map_bytes_ = 0;
+  bool filled_ = false;
 };
 
 }  // namespace weir::storage

@@ -32,8 +32,9 @@ struct StoreOptions {
   unsigned shards = 1;                           // fixed when the directory is created
   uint64_t segment_bytes = uint64_t{256} << 20;  // map size of one segment file
   int64_t segment_age_ms = 3'600'000;            // a non-empty segment is sealed at this age
-  uint64_t max_bytes = 0;                        // 0: 80 % of the file system
-  uint64_t reserve_bytes = uint64_t{64} << 20;   // refuse new events when less is free on disk
+  bool zero_fill = true;   // segments are filled with zeros before they are needed
+  uint64_t max_bytes = 0;  // 0: 80 % of the file system
+  uint64_t reserve_bytes = uint64_t{64} << 20;  // refuse new events when less is free on disk
   int64_t retention_ms = 7LL * 86'400'000;
   uint64_t commit_max_events = 16'384;
   uint64_t commit_max_bytes = uint64_t{8} << 20;

@@ -1,57 +1,52 @@
 // The next segment of a shard, made ahead of need, so that the writer never waits for a file to be
-// created and synced.
-// Path: cold.  Thread: wanted() and prepare() are the maintenance thread's, want() and take() the
-// writer's.
+// created and synced, nor for the file system to find blocks for it.
+// Path: cold.  Thread: wanted(), prepare() and fill() are the maintenance thread's, want() and
+// take() the writer's.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
 
 #include "storage/disk.h"
-#include "storage/file_names.h"
 #include "storage/segment_writer.h"
 
 namespace weir::storage {
 
 class Successor {
  public:
-  Successor(const std::string& directory, unsigned shard, uint64_t segment_bytes)
-      : directory_(directory),
-        path_(directory + "/" + successor_name(shard)),
-        segment_bytes_(segment_bytes) {}
+  Successor(const std::string& directory, unsigned shard, uint64_t segment_bytes);
+  ~Successor();  // one that nobody took is deleted
 
   // Wanted from want() until take(), whether it is ready by then or not.
   void want() { wanted_.store(true, std::memory_order_relaxed); }
   bool wanted() const { return wanted_.load(std::memory_order_relaxed); }
-  Status prepare() {
-    const std::lock_guard lock(mutex_);
-    return make();
-  }
+  // Makes it, if there is none yet.
+  Status prepare();
+  // Writes the next piece of zeros into the prepared one. True: there is more to do. What cannot be
+  // filled (no space, a file system without direct writes) stays as it is: it grows when written.
+  bool fill();
+  // The prepared one is filled with zeros from end to end.
+  bool filled() const { return fill_.load(std::memory_order_relaxed) == Fill::kDone; }
   // The prepared one; made here and now if there is none. Its file is at path().
-  Result<std::unique_ptr<SegmentWriter>> take() {
-    const std::lock_guard lock(mutex_);
-    WEIR_RETURN_IF_ERROR(make());
-    wanted_.store(false, std::memory_order_relaxed);
-    return std::move(ready_);
-  }
+  Result<std::unique_ptr<SegmentWriter>> take();
   const std::string& path() const { return path_; }
 
  private:
-  Status make() {
-    if (ready_ != nullptr) return {};
-    WEIR_ASSIGN_OR_RETURN(ready_, SegmentWriter::create(path_, segment_bytes_));
-    return sync_directory(directory_);
-  }
+  enum class Fill : uint8_t { kOpen, kDone, kImpossible };
+
+  Status make();
+  bool give_up(const Error& why);
 
   const std::string directory_;
   const std::string path_;
   const uint64_t segment_bytes_;
   std::atomic<bool> wanted_{false};
-  std::mutex mutex_;
+  std::atomic<Fill> fill_{Fill::kOpen};
+  std::mutex mutex_;  // held for one piece of zeros at most, so that take() hardly waits
   std::unique_ptr<SegmentWriter> ready_;
+  std::unique_ptr<ZeroFill> zeros_;
 };
 
 }  // namespace weir::storage

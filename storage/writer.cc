@@ -26,6 +26,8 @@ constexpr uint64_t kMostSegmentBytes = UINT64_MAX;
 #endif
 constexpr size_t kLookahead = 12;        // entries whose index slots are fetched ahead
 constexpr size_t kPayloadLookahead = 3;  // entries whose bytes are fetched ahead
+constexpr uint64_t kUnfilledShare =
+    32;  // of a segment that was not filled, used before its successor is made
 constexpr int64_t kIdleWaitNs = 1'000'000'000;
 constexpr int64_t kHouseIntervalNs = 1'000'000'000;
 constexpr uint64_t kDiskFullMargin = uint64_t{1} << 20;
@@ -149,6 +151,7 @@ void Writer::run_group() {
     has_lost_.store(false, std::memory_order_relaxed);
   }
   roll_by_age();
+  roll_to_filled();
   choose_group();
   waiting_.set(static_cast<int64_t>(small_.size() + large_.size()));
   dedupe_group();
@@ -509,13 +512,20 @@ void Writer::roll_by_age() {
   }
 }
 
-// Half full: time to make the next one.
+// A quarter full: time to make the next one, and to fill it. The first one since the start is not
+// filled; once its use shows that there is traffic to speak of, the next one is wanted.
 void Writer::want_successor() {
   if (active_empty_ || successor_.wanted()) return;
-  const bool half_full = active_->room() < limits_.segment_bytes / 2;
-  if (!half_full) return;
+  const uint64_t used = limits_.segment_bytes - active_->room();
+  if (used < limits_.segment_bytes / (active_->filled() ? 4 : kUnfilledShare)) return;
   successor_.want();
   events_.wake_maintenance();
+}
+
+// Leaves a segment that was not filled for one that is: each commit to it costs half.
+void Writer::roll_to_filled() {
+  if (active_empty_ || active_->filled() || !successor_.filled()) return;
+  if (auto rolled = roll(); !rolled) judge(rolled.error(), false);
 }
 
 // About once a second, also without traffic.

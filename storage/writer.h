@@ -108,6 +108,7 @@ class Writer final : public PartSink {
   Status roll();
   void activate(std::unique_ptr<SegmentWriter> next);
   void roll_by_age();
+  void roll_to_filled();
   void want_successor();
   void keep_house(int64_t now_ms);
   void refuse_leftovers();
