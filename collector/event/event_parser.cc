@@ -100,7 +100,7 @@ class Walk {
 
   Word word_at(uint32_t begin, uint32_t end) {
     const std::string_view literal(text_ + begin, end - begin);
-    if (parser_.has_escapes_ && literal.size() <= 128 &&
+    if (parser_.may_be_escaped(begin, end) && literal.size() <= 128 &&
         literal.find('\\') != std::string_view::npos)
       return find_escaped_word(literal);
     return find_word(literal);
@@ -288,9 +288,19 @@ bool EventParser::walk(std::string_view text, bool object) {
   for (ScopeMembers& scope : scopes_) scope.present = 0;
   if (!structure_.build(text)) return false;
   if (object && text[structure_.offsets()[0]] != '{') return false;
-  has_escapes_ = std::memchr(text.data(), '\\', text.size()) != nullptr;
-  if (has_escapes_ && !escapes_are_valid(text)) return false;
+  find_escapes();
+  if (has_escapes() && !escapes_are_valid(text.substr(first_escape_))) return false;
   return Walk(*this, text).run();
+}
+
+void EventParser::find_escapes() {
+  const void* const first = std::memchr(text_.data(), '\\', text_.size());
+  const char* const last =
+      first == nullptr ? nullptr
+                       : static_cast<const char*>(memrchr(text_.data(), '\\', text_.size()));
+  first_escape_ =
+      first == nullptr ? 1 : static_cast<uint32_t>(static_cast<const char*>(first) - text_.data());
+  last_escape_ = last == nullptr ? 0 : static_cast<uint32_t>(last - text_.data());
 }
 
 SyntaxError EventParser::error() const {
@@ -366,7 +376,7 @@ std::string_view EventParser::value_text(const Token& token, Arena& arena) const
   const std::string_view literal = raw(token);
   if (token.type == ValueType::kNumber) return literal;
   if (token.type != ValueType::kString) return {};
-  return has_escapes_ ? decode_string(literal, arena) : literal;
+  return may_be_escaped(token.begin, token.end) ? decode_string(literal, arena) : literal;
 }
 
 }  // namespace weir::event

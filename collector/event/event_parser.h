@@ -76,14 +76,21 @@ class EventParser {
     uint32_t first_structural = 0;  // of the object's brace
     Token tokens[kWords];
   };
+  bool has_escapes() const { return first_escape_ <= last_escape_; }
+  bool may_be_escaped(uint32_t begin, uint32_t end) const {
+    return begin <= last_escape_ && end > first_escape_;
+  }
   static size_t index(Scope scope) { return static_cast<size_t>(scope); }
   bool walk(std::string_view text, bool object);
+  void find_escapes();
   Token member_value(uint32_t structural) const;  // containers: only their beginning is exact
 
   unsigned max_depth_;
   StructureIndex structure_;
   std::string_view text_;
-  bool has_escapes_ = false;
+  // Where the text's first and last backslash are; first > last: it has none.
+  uint32_t first_escape_ = 1;
+  uint32_t last_escape_ = 0;
   bool must_be_object_ = false;
   ScopeMembers scopes_[kScopes];
 };
