@@ -43,6 +43,11 @@ bool bind_and_listen(int fd, const addrinfo& address, const ListenerOptions& opt
   if (options.reuse_port && !set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return false;
   if (address.ai_family == AF_INET6 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0)) return false;
   if (!set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return false;
+  // Answers are small: nothing to probe bandwidth for. Reno costs the least of all (BBR, the
+  // default of some hosts, runs its model and a pacing timer per answer); where it is not allowed
+  // the host's own choice stays.
+  static constexpr char kReno[] = "reno";
+  (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kReno, sizeof kReno - 1);
   return bind(fd, address.ai_addr, address.ai_addrlen) == 0 && listen(fd, options.backlog) == 0;
 }
 
