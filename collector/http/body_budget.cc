@@ -11,12 +11,14 @@ namespace weir::http {
 namespace {
 
 // A body is released on the loop that reserved it almost always, so that blocks circulate here
-// without touching the allocator. Bounded: at most 64 KiB + 128 KiB + 256 KiB a thread.
+// without touching the allocator. As many as wait for one commit on a busy edge: a body is held
+// until then. Bounded: at most 1 + 0.5 + 0.5 MiB a thread.
 struct BlockClass {
   size_t bytes;
   size_t keep;
 };
-constexpr std::array<BlockClass, 3> kClasses{{{1024, 64}, {4096, 32}, {16'384, 16}}};
+constexpr std::array<BlockClass, 3> kClasses{{{1024, 1024}, {4096, 128}, {16'384, 32}}};
+constexpr size_t kMostKept = 1024;
 
 class BlockCache {
  public:
@@ -49,7 +51,7 @@ class BlockCache {
     return index;
   }
 
-  std::array<std::array<char*, 64>, kClasses.size()> blocks_{};
+  std::array<std::array<char*, kMostKept>, kClasses.size()> blocks_{};
   std::array<size_t, kClasses.size()> count_{};
 };
 thread_local BlockCache block_cache;
