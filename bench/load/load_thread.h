@@ -5,61 +5,48 @@
 // the moment it was due, not from when a connection was free to send it (no coordinated omission).
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "bench/load/answer_parser.h"
-#include "bench/load/histogram.h"
 #include "bench/load/load_options.h"
 #include "bench/load/request_source.h"
+#include "bench/load/tally.h"
 #include "bench/load/transport.h"
 
 namespace weir::bench {
 
-// What happened in one second (or in the whole run).
-struct Tally {
-  uint64_t requests = 0;
-  uint64_t events = 0;      // in requests answered 2xx
-  uint64_t duplicates = 0;  // of these, sent as duplicates on purpose
-  uint64_t bytes_sent = 0;
-  uint64_t wrong_answers =
-      0;  // 2xx for malformed, an error for a good one, or counts that do not add up
-  std::array<uint64_t, 6> status_class = {};  // [2] counts 2xx, …
-  uint64_t status_503 = 0;
-  uint64_t disconnects = 0;  // with requests in flight; their outcome is unknown
-  uint64_t connect_errors = 0;
-  LatencyHistogram latency;
-
-  void add(const Tally& other);
-};
-
-// Ids acknowledged by one answer: [first, first + count) of the thread's counter; --verify checks
-// them.
-struct AcknowledgedRange {
-  uint64_t first = 0;
-  uint32_t count = 0;
+// The last complete second, for whoever watches.
+struct LiveSecond {
+  Tally tally;
+  uint64_t number = 0;  // counts up; 0: none yet
 };
 
 class LoadThread : private TransportHandler {
  public:
-  // start_ns: when the warm-up begins, the same for all threads (monotonic).
-  LoadThread(const LoadOptions& options, unsigned thread, unsigned connections, int64_t start_ns);
+  LoadThread(const LoadOptions& options, unsigned thread, unsigned connections);
+
+  // Before run(). start_ns: when the warm-up begins, the same for all threads (monotonic).
+  void schedule(int64_t start_ns);
 
   // Runs warm-up and measurement; returns when both are over or *stop is set.
   Status run(const std::atomic<bool>* stop);
 
-  const std::vector<Tally>& seconds() const { return seconds_; }  // of the measurement only
-  const Tally& whole() const { return whole_; }
-  const std::vector<AcknowledgedRange>& acknowledged() const { return acknowledged_; }
-  const RequestSource& source() const { return source_; }
+  // Any thread, while it runs.
+  LiveSecond live();
+
+  // After run():
+  const std::vector<Tally>& intervals() const { return intervals_; }  // of the measurement only
+  // One bit per id of this thread, set when the event was acknowledged; only when asked for.
+  const std::vector<bool>& acknowledged() const { return acknowledged_; }
   std::string transport_name() const { return transport_name_; }
   const std::string& first_wrong_answer() const { return first_wrong_answer_; }
-  std::atomic<uint64_t>& live_requests() { return live_requests_; }
+  double cpu_seconds() const { return cpu_seconds_; }  // of this thread, during the measurement
 
  private:
   struct InFlight {
@@ -84,11 +71,14 @@ class LoadThread : private TransportHandler {
 
   void on_answer(Connection& connection, const Answer& answer);
   bool answer_is_right(const MadeRequest& made, const Answer& answer) const;
+  void remember(const InFlight& request);
   void fill(unsigned index);
   void add_request(Connection& connection, int64_t start_ns);
+  void connect_due();
   void send_due(int64_t now_ns);
   double due_at(int64_t now_ns) const;
-  Tally& tally_at(int64_t now_ns);
+  int64_t due_time_ns(double number) const;
+  void close_second();
   int64_t next_deadline(int64_t now_ns) const;
 
   LoadOptions options_;
@@ -97,23 +87,27 @@ class LoadThread : private TransportHandler {
   std::unique_ptr<Transport> transport_;
   std::string transport_name_;
   std::vector<unsigned> idle_;  // open loop: connections with a free slot
-  std::vector<unsigned> reconnecting_;
-  int64_t start_ns_;
-  int64_t measure_ns_;
-  int64_t end_ns_;
+  std::vector<unsigned> waiting_to_connect_;
+  int64_t start_ns_ = 0;
+  int64_t measure_ns_ = 0;
+  int64_t end_ns_ = 0;
+  int64_t second_end_ns_ = 0;
   int64_t now_ns_ = 0;
   bool finishing_ = false;
   uint64_t sent_due_ = 0;
   uint64_t in_flight_ = 0;
   uint64_t requests_made_ = 0;
+  uint64_t most_requests_ = UINT64_MAX;
   double thread_rate_ = 0;
-  std::vector<Tally> seconds_;
-  Tally whole_;
-  Tally warmup_;
-  std::vector<AcknowledgedRange> acknowledged_;
-  std::string scratch_;
+  Tally second_;  // the one that runs
+  std::vector<Tally> intervals_;
+  std::vector<bool> acknowledged_;
   std::string first_wrong_answer_;
-  std::atomic<uint64_t> live_requests_{0};
+  double cpu_before_ = -1;
+  double cpu_seconds_ = 0;
+  std::string scratch_;
+  std::mutex live_lock_;
+  LiveSecond live_;
 };
 
 }  // namespace weir::bench

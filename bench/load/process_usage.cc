@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
@@ -61,6 +63,35 @@ uint64_t status_kib(pid_t pid, const std::string& name) {
   return 0;
 }
 
+struct ProcessTimes {
+  double user_seconds = 0;
+  double system_seconds = 0;
+  bool kernel_thread = false;
+};
+
+// Fields of /proc/<pid>/stat behind the name: 9 flags, 14 and 15 times in clock ticks (10 ms, fine
+// for runs of seconds). False when the process is gone.
+bool read_times(const std::string& pid, ProcessTimes* times) {
+  constexpr uint64_t kKernelThread = 0x00200000;  // PF_KTHREAD of linux/sched.h
+  const auto tick = static_cast<double>(sysconf(_SC_CLK_TCK));
+  std::ifstream in("/proc/" + pid + "/stat");
+  std::string line;
+  if (!std::getline(in, line)) return false;
+  const size_t name_end = line.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= line.size()) return false;
+  std::istringstream fields(line.substr(name_end + 2));
+  std::string skip;
+  uint64_t flags = 0;
+  uint64_t user = 0;
+  uint64_t system = 0;
+  for (int i = 0; i < 6; ++i) fields >> skip;
+  fields >> flags >> skip >> skip >> skip >> skip >> user >> system;
+  times->user_seconds = static_cast<double>(user) / tick;
+  times->system_seconds = static_cast<double>(system) / tick;
+  times->kernel_thread = (flags & kKernelThread) != 0;
+  return static_cast<bool>(fields);
+}
+
 }  // namespace
 
 std::vector<pid_t> listeners_of_port(unsigned port) {
@@ -81,27 +112,58 @@ std::vector<pid_t> listeners_of_port(unsigned port) {
 ProcessUsage read_usage(const std::vector<pid_t>& pids) {
   ProcessUsage usage;
   usage.known = !pids.empty();
-  const auto tick = static_cast<double>(sysconf(_SC_CLK_TCK));
   for (const pid_t pid : pids) {
-    // Fields 14 and 15 of /proc/<pid>/stat, in clock ticks: 10 ms, fine for runs of seconds.
-    std::ifstream in(fmt::format("/proc/{}/stat", pid));
-    std::string line;
-    if (!std::getline(in, line)) {
+    ProcessTimes times;
+    if (!read_times(std::to_string(pid), &times)) {
       usage.known = false;
       continue;
     }
-    std::istringstream fields(line.substr(line.rfind(')') + 2));
-    std::string skip;
-    for (int i = 0; i < 11; ++i) fields >> skip;
-    uint64_t user = 0;
-    uint64_t system = 0;
-    fields >> user >> system;
-    usage.user_seconds += static_cast<double>(user) / tick;
-    usage.system_seconds += static_cast<double>(system) / tick;
+    usage.user_seconds += times.user_seconds;
+    usage.system_seconds += times.system_seconds;
     usage.rss_bytes += status_kib(pid, "VmRSS:") * 1024;
     usage.rss_anon_bytes += status_kib(pid, "RssAnon:") * 1024;
   }
   return usage;
+}
+
+KernelReading read_kernel() {
+  KernelReading reading;
+  std::ifstream vmstat("/proc/vmstat");
+  std::string name;
+  uint64_t value = 0;
+  while (vmstat >> name >> value)
+    if (name == "nr_written")
+      reading.written_bytes = value * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  DIR* dir = opendir("/proc");
+  if (dir == nullptr) return reading;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string pid = entry->d_name;
+    ProcessTimes times;
+    if (pid.find_first_not_of("0123456789") != std::string::npos || !read_times(pid, &times))
+      continue;
+    if (times.kernel_thread)
+      reading.thread_seconds[static_cast<pid_t>(std::stol(pid))] = times.system_seconds;
+  }
+  closedir(dir);
+  return reading;
+}
+
+KernelUsage kernel_usage(const KernelReading& before, const KernelReading& after) {
+  KernelUsage usage;
+  usage.written_bytes = after.written_bytes - before.written_bytes;
+  for (const auto& [pid, seconds] : after.thread_seconds) {
+    const auto earlier = before.thread_seconds.find(pid);
+    const double then = earlier == before.thread_seconds.end() ? 0 : earlier->second;
+    usage.thread_seconds += std::max(0.0, seconds - then);
+  }
+  return usage;
+}
+
+double own_cpu_seconds() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
 }  // namespace weir::bench

@@ -1,29 +1,11 @@
 #include "bench/load/request_source.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
-
-#include <cstring>
 
 #include "storage/base/check.h"
 
 namespace weir::bench {
 namespace {
-
-std::string gzip(const std::string& plain) {
-  z_stream stream{};
-  // 15 + 16: the largest window, gzip framing; level 1 because the load generator must stay cheap.
-  WEIR_CHECK(deflateInit2(&stream, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-  std::string out(deflateBound(&stream, plain.size()) + 32, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
-  stream.avail_in = static_cast<uInt>(plain.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  WEIR_CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 void put_number(char* to, uint64_t number) {
   for (size_t i = kIdDigits; i-- > 0;) {
@@ -32,11 +14,79 @@ void put_number(char* to, uint64_t number) {
   }
 }
 
+// RFC 4648 section 4.
+std::string base64(std::string_view text) {
+  static constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t i = 0; i < text.size(); i += 3) {
+    uint32_t bits = 0;
+    for (size_t j = 0; j < 3; ++j)
+      bits = bits << 8 | (i + j < text.size() ? static_cast<unsigned char>(text[i + j]) : 0u);
+    for (size_t j = 0; j < 4; ++j)
+      out += i + j > text.size() ? '=' : kAlphabet[bits >> (18 - 6 * j) & 63];
+  }
+  return out;
+}
+
+// Words of a shop, so that bodies compress about as well as real ones; different ones for every
+// seed. Escapes and letters of two bytes are among them unless the text must be plain.
+std::string filling(size_t bytes, bool plain, uint64_t seed) {
+  static constexpr std::string_view kWords[] = {"Tasse ",
+                                                "\\\"gro\u00df\\\" ",
+                                                "blau ",
+                                                "0.3 l; ",
+                                                "sp\u00fclmaschinenfest ",
+                                                "Porzellan ",
+                                                "handgemacht ",
+                                                "2026 ",
+                                                "sku-4711 ",
+                                                "rot/gelb ",
+                                                "Lieferung ",
+                                                "in 3 Tagen ",
+                                                "19.99 EUR ",
+                                                "caf\u00e9 ",
+                                                "limited edition ",
+                                                "no. 42 ",
+                                                "best seller ",
+                                                "Leinen ",
+                                                "XL ",
+                                                "gratis Versand ",
+                                                "#sale ",
+                                                "50 % off ",
+                                                "organic ",
+                                                "vegan ",
+                                                "made in Jena ",
+                                                "pre-order ",
+                                                "waterproof ",
+                                                "USB-C ",
+                                                "1 Paar ",
+                                                "Kollektion ",
+                                                "ab 12 ",
+                                                "neu! "};
+  std::mt19937_64 random(seed);
+  std::string text;
+  while (!plain) {
+    const std::string_view word = kWords[random() % std::size(kWords)];
+    if (text.size() + word.size() > bytes) break;
+    text += word;
+  }
+  static constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyz0123456789";
+  while (text.size() < bytes) text += kPlain[random() % kPlain.size()];
+  return text;
+}
+
 }  // namespace
+
+std::string id_prefix(const LoadOptions& options, unsigned thread) {
+  return fmt::format("{}-{:04}-4000-8000-", options.run_id, thread);
+}
 
 RequestSource::RequestSource(const LoadOptions& options, unsigned thread)
     : options_(options),
-      id_prefix_(fmt::format("{}-{:02}-", options.run_id, thread)),
+      shape_(*find_shape(options.shape)),
+      id_prefix_(id_prefix(options, thread)),
+      compressor_(shape_.get ? BodyCoding::kNone : options.coding),
       random_(0x5eed + thread) {
   const std::vector<std::string> keys =
       options.keys.empty() ? std::vector<std::string>{""} : options.keys;
@@ -44,7 +94,8 @@ RequestSource::RequestSource(const LoadOptions& options, unsigned thread)
     double weight = 0;
     std::vector<Template>& of_key = templates_.emplace_back();
     for (const MixEntry& entry : options.mix) {
-      of_key.push_back(make_template(entry.batch, key));
+      WEIR_CHECK(entry.batch == 1 || shape_.batches);
+      of_key.push_back(make_template(entry, key));
       weight += entry.weight;
       of_key.back().cumulative_weight = weight;
     }
@@ -55,71 +106,139 @@ std::string RequestSource::id_text(uint64_t number) const {
   return fmt::format("{}{:012}", id_prefix_, number);
 }
 
-// One event of about event_bytes, with the fields a web shop sends.
-std::string RequestSource::event_text(std::vector<size_t>* id_offsets, size_t base) const {
-  const bool segment = options_.shape == Shape::kSegment;
-  std::string text = segment ? R"({"type":"track","messageId":")" : R"({"id":")";
-  text += id_prefix_;
-  id_offsets->push_back(base + text.size());
-  text += std::string(kIdDigits, '0');
-  text +=
-      segment
-          ? R"(","event":"product_viewed","userId":"user-4711","timestamp":"2026-11-20T21:00:00.000Z")"
-          : R"(","name":"product_viewed","timestamp":1795000000000,"sessionId":"s-8f14e45fceea167a","userId":"user-4711","shopId":"shop_123","url":"https://shop.example/p/42?ref=mail")";
-  text +=
-      R"(,"properties":{"campaign_id":"spring-26","tracking_id":"tr-0042","price":19.99,"currency":"EUR","title":")";
-  const std::string end = R"("}})";
-  static constexpr std::string_view kFiller =
-      "Tasse \\\"gro\u00df\\\" blau, 0.3 l, sp\u00fclmaschinenfest; ";
-  while (text.size() + end.size() + kFiller.size() <= options_.event_bytes) text += kFiller;
-  while (text.size() + end.size() < options_.event_bytes) text += 'x';
-  return text + end;
-}
-
-std::string RequestSource::head_for(size_t content_length, const std::string& key) const {
-  std::string path = options_.url.path;
-  if (options_.shape == Shape::kSegment && path == "/v1/events") path = "/v1/batch";
-  std::string head = fmt::format("POST {} HTTP/1.1\r\nHost: {}:{}\r\n", path, options_.url.host,
-                                 options_.url.port);
-  head += options_.shape == Shape::kNdjson ? "Content-Type: application/x-ndjson\r\n"
-                                           : "Content-Type: application/json\r\n";
-  if (options_.gzip) head += "Content-Encoding: gzip\r\n";
-  if (!key.empty()) head += "X-Write-Key: " + key + "\r\n";
-  return head + fmt::format("Content-Length: {}\r\n\r\n", content_length);
-}
-
-RequestSource::Template RequestSource::make_template(unsigned batch, const std::string& key) const {
-  Template made;
-  const bool segment = options_.shape == Shape::kSegment;
-  const bool ndjson = options_.shape == Shape::kNdjson;
-  if (segment)
-    made.body = R"({"batch":[)";
-  else if (batch > 1 && !ndjson)
-    made.body = "[";
-  for (unsigned i = 0; i < batch; ++i) {
-    if (i > 0) made.body += ndjson ? '\n' : ',';
-    made.body += event_text(&made.id_offsets, made.body.size());
+// Appends text with its @…@ marks replaced.
+void RequestSource::append_marked(std::string* to, std::string_view text, const std::string& key,
+                                  size_t fill, std::vector<size_t>* id_offsets,
+                                  uint64_t fill_seed) const {
+  while (!text.empty()) {
+    const size_t at = text.find('@');
+    to->append(text.substr(0, at));
+    if (at == std::string_view::npos) return;
+    text.remove_prefix(at);
+    const size_t end = text.find('@', 1);
+    if (end == std::string_view::npos) {
+      to->append(text);
+      return;
+    }
+    const std::string_view mark = text.substr(0, end + 1);
+    text.remove_prefix(mark.size());
+    if (mark == "@ID@") {
+      to->append(id_prefix_);
+      id_offsets->push_back(to->size());
+      to->append(kIdDigits, '0');
+    } else if (mark == "@KEY@") {
+      to->append(key.empty() ? "bench" : key);
+    } else if (mark == "@BASIC@") {
+      to->append(base64((key.empty() ? "bench" : key) + ":"));
+    } else if (mark == "@FILL@") {
+      to->append(filling(fill, shape_.plain_fill, fill_seed));
+    } else {  // an @ of the text itself
+      to->append(mark.substr(0, mark.size() - 1));
+      text = {mark.data() + mark.size() - 1, text.size() + 1};
+    }
   }
-  if (segment)
-    made.body += R"(],"sentAt":"2026-11-20T21:00:00.500Z"})";
-  else if (batch > 1 && !ndjson)
-    made.body += "]";
-  made.head = head_for(made.body.size(), key);
+}
+
+// One event of wanted_bytes, or as few more as the shape needs.
+std::string RequestSource::event_text(size_t wanted_bytes, const std::string& key, uint64_t seed,
+                                      std::vector<size_t>* id_offsets) const {
+  std::string bare;
+  id_offsets->clear();
+  append_marked(&bare, shape_.event, key, 0, id_offsets);
+  const bool use_short = bare.size() > wanted_bytes && !shape_.short_event.empty();
+  const std::string_view form = use_short ? shape_.short_event : shape_.event;
+  if (use_short) {
+    bare.clear();
+    append_marked(&bare, form, key, 0, id_offsets);
+  }
+  id_offsets->clear();
+  std::string text;
+  append_marked(&text, form, key, wanted_bytes - std::min(wanted_bytes, bare.size()), id_offsets,
+                seed);
+  return text;
+}
+
+// Whether the shape has a place of its own for the write key.
+bool RequestSource::names_key() const {
+  for (const std::string_view text :
+       {shape_.headers, shape_.open, shape_.close, shape_.batch_open, shape_.event})
+    if (text.find("@KEY@") != std::string_view::npos ||
+        text.find("@BASIC@") != std::string_view::npos)
+      return true;
+  return false;
+}
+
+RequestSource::Template RequestSource::make_template(const MixEntry& entry,
+                                                     const std::string& key) const {
+  Template made;
+  const bool batch = entry.batch > 1;
+  std::string& head = made.head;
+  head = shape_.get ? "GET " : "POST ";
+  head += options_.url.has_path                 ? options_.url.path
+          : batch && !shape_.batch_path.empty() ? std::string(shape_.batch_path)
+                                                : std::string(shape_.path);
+  std::vector<size_t> in_event;
+  if (shape_.get) {
+    const std::string event = event_text(entry.event_bytes, key, 0, &in_event);
+    for (const size_t offset : in_event) made.id_offsets.push_back(head.size() + offset);
+    head += event;
+  }
+  head += fmt::format(" HTTP/1.1\r\nHost: {}:{}\r\n", options_.url.host, options_.url.port);
+  std::vector<size_t> none;
+  append_marked(&head, shape_.headers, key, 0, &none);
+  if (!compressor_.name().empty())
+    head += fmt::format("Content-Encoding: {}\r\n", compressor_.name());
+  if (!key.empty() && !names_key()) head += "X-Write-Key: " + key + "\r\n";
+  for (const std::string& header : options_.headers) head += header + "\r\n";
+  if (shape_.get) {
+    made.text = head + "\r\n";
+    made.body_at = made.text.size();
+    return made;
+  }
+  std::string body;
+  std::vector<size_t> in_body;
+  append_marked(&body, batch && !shape_.batch_open.empty() ? shape_.batch_open : shape_.open, key,
+                0, &none);
+  for (unsigned i = 0; i < entry.batch; ++i) {
+    if (i > 0) body += shape_.separator;
+    const std::string event = event_text(entry.event_bytes, key, i, &in_event);
+    for (const size_t offset : in_event) in_body.push_back(body.size() + offset);
+    body += event;
+  }
+  append_marked(&body, batch && !shape_.batch_close.empty() ? shape_.batch_close : shape_.close,
+                key, 0, &none);
+  made.text = head + fmt::format("Content-Length: {}\r\n\r\n", body.size());
+  made.body_at = made.text.size();
+  for (const size_t offset : in_body) made.id_offsets.push_back(made.body_at + offset);
+  made.text += body;
   return made;
 }
 
+bool RequestSource::happens(double share) {
+  return share > 0 && std::uniform_real_distribution<double>(0, 1)(random_) < share;
+}
+
 uint64_t RequestSource::pick_id(MadeRequest* made) {
-  if (options_.duplicates > 0 && next_id_ > 0 &&
-      std::uniform_real_distribution<double>(0, 1)(random_) < options_.duplicates) {
+  if (next_id_ > 0 && happens(options_.duplicates)) {
     ++made->duplicates;
     return std::uniform_int_distribution<uint64_t>(0, next_id_ - 1)(random_);
   }
   return next_id_++;
 }
 
+// Cut off, not JSON at all, not UTF-8, and nothing but a bracket too many.
+void RequestSource::make_malformed(const Template& like, std::string* out) {
+  static constexpr std::string_view kBroken[] = {R"({"name":"broken","properties":{"a":[1,2})",
+                                                 "name=broken&a=1", "{\"name\":\"\xff\xfe\"}",
+                                                 R"({"name":"broken"}])"};
+  const std::string_view body = compressor_.compress(kBroken[next_broken_++ % std::size(kBroken)]);
+  *out = like.head + fmt::format("Content-Length: {}\r\n\r\n", body.size());
+  out->append(body);
+}
+
 MadeRequest RequestSource::next(std::string* out) {
   const std::vector<Template>& of_key = templates_[next_key_];
-  next_key_ = (next_key_ + 1) % templates_.size();
+  next_key_ = next_key_ + 1 == templates_.size() ? 0 : next_key_ + 1;
   const Template* chosen = &of_key.front();
   if (of_key.size() > 1) {
     const double at =
@@ -127,27 +246,24 @@ MadeRequest RequestSource::next(std::string* out) {
     while (chosen->cumulative_weight < at && chosen != &of_key.back()) ++chosen;
   }
   MadeRequest made;
-  if (options_.malformed > 0 &&
-      std::uniform_real_distribution<double>(0, 1)(random_) < options_.malformed) {
+  if (!shape_.get && happens(options_.malformed)) {
     made.malformed = true;
-    static constexpr std::string_view kBroken = R"({"name":"broken","properties":{"a":[1,2})";
-    const std::string body = options_.gzip ? gzip(std::string(kBroken)) : std::string(kBroken);
-    *out = head_for(body.size(), options_.keys.empty() ? "" : options_.keys.front()) + body;
+    make_malformed(*chosen, out);
     return made;
   }
   made.events = static_cast<unsigned>(chosen->id_offsets.size());
-  if (options_.gzip) {
-    std::string body = chosen->body;
-    for (const size_t offset : chosen->id_offsets) put_number(body.data() + offset, pick_id(&made));
-    body = gzip(body);
-    *out = head_for(body.size(), options_.keys.empty() ? "" : options_.keys.front()) + body;
+  if (compressor_.name().empty()) {
+    out->assign(chosen->text);
+    for (const size_t offset : chosen->id_offsets) put_number(out->data() + offset, pick_id(&made));
     return made;
   }
-  out->assign(chosen->head);
-  const size_t body_at = out->size();
-  out->append(chosen->body);
+  body_.assign(chosen->text, chosen->body_at);
   for (const size_t offset : chosen->id_offsets)
-    put_number(out->data() + body_at + offset, pick_id(&made));
+    put_number(body_.data() + offset - chosen->body_at, pick_id(&made));
+  const std::string_view body = compressor_.compress(body_);
+  out->assign(chosen->head);
+  fmt::format_to(std::back_inserter(*out), "Content-Length: {}\r\n\r\n", body.size());
+  out->append(body);
   return made;
 }
 

@@ -17,7 +17,7 @@ Result<RunResult> read_result(const std::string& path);
 RunResult merge_results(const std::vector<RunResult>& results);
 
 // One self-contained page (no script, no address to load anything from): figures side by side,
-// latency by percentile, throughput over time, CPU per request.
+// latency by percentile, throughput, latency and CPU over time.
 std::string report_html(const std::vector<RunResult>& results);
 
 }  // namespace weir::bench

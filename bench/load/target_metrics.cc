@@ -2,6 +2,7 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <sstream>
 
@@ -57,6 +58,21 @@ TargetMetrics difference(const TargetMetrics& before, const TargetMetrics& after
         is_cumulative(series) && earlier != before.end() ? value - earlier->second : value;
   }
   return out;
+}
+
+ProcessUsage usage_from(const TargetMetrics& metrics) {
+  const auto first_of = [&](const char* ours, const char* common) {
+    for (const char* name : {ours, common})
+      if (const auto found = metrics.find(name); found != metrics.end()) return found->second;
+    return -1.0;
+  };
+  ProcessUsage usage;
+  usage.user_seconds = first_of("weir_process_cpu_seconds_total", "process_cpu_seconds_total");
+  usage.known = usage.user_seconds >= 0;
+  const auto bytes = [](double value) { return static_cast<uint64_t>(std::max(value, 0.0)); };
+  usage.rss_bytes = bytes(first_of("weir_process_resident_bytes", "process_resident_memory_bytes"));
+  usage.rss_anon_bytes = bytes(first_of("weir_process_anonymous_bytes", ""));
+  return usage;
 }
 
 }  // namespace weir::bench

@@ -25,7 +25,8 @@ bool parse_url(const std::string& text, Url* url) {
   }
   const size_t slash = text.find('/', at);
   std::string authority = text.substr(at, slash == std::string::npos ? slash : slash - at);
-  url->path = slash == std::string::npos ? "/v1/events" : text.substr(slash);
+  url->has_path = slash != std::string::npos;
+  if (url->has_path) url->path = text.substr(slash);
   size_t colon = authority.rfind(':');
   if (!authority.empty() && authority.front() == '[') {  // RFC 3986 section 3.2.2: IPv6 literal
     const size_t bracket = authority.find(']');

@@ -1,0 +1,196 @@
+"""weir-bench as a load tester uses it."""
+import http.server
+import json
+import os
+import pty
+import signal
+import ssl
+import subprocess
+import threading
+import time
+import unittest
+
+from harness import BINARY, Case, free_port
+
+BUILD = os.path.dirname(BINARY)
+BENCH = os.path.join(BUILD, "weir-bench")
+# What Weir itself speaks of the shapes.
+SHAPES = ("native", "ndjson", "direct", "pixel", "segment", "segment-browser", "rudder")
+
+
+class BenchCase(Case):
+    def setUp(self):
+        super().setUp()
+        if not os.path.exists(BENCH):
+            self.skipTest("this build has no weir-bench")
+
+    def bench(self, target, *arguments, code=0, seconds="0.5", connections="8"):
+        """Runs it to its end; the result, with what it printed under "stderr"."""
+        url = target if isinstance(target, str) else f"http://127.0.0.1:{target.ingest}"
+        out = os.path.join(self.directory, "result.json")
+        done = subprocess.run([BENCH, url, "-c", connections, "-d", seconds, "--warmup", "0", "--json", out, *arguments],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        with open(out, encoding="utf-8") as f:
+            return {**json.load(f), "stderr": done.stderr}
+
+
+class Load(BenchCase):
+    def test_what_it_counts_is_what_the_server_stored(self):
+        weir = self.weir()
+        result = self.bench(weir, "-m", "1:3", "10", "--metrics", f"http://127.0.0.1:{weir.admin}/metrics")
+        self.assertEqual(result["wrong_answers"], 0, result["stderr"])
+        self.assertGreater(result["events"], result["requests"])
+        self.assertEqual(result["events"], weir.metric("weir_events_total", outcome="stored"))
+        stored = [v for k, v in result["server_metrics"].items()
+                  if k.startswith("weir_events_total") and 'outcome="stored"' in k]
+        self.assertEqual(sum(stored), result["events"])
+        self.assertGreater(result["server"]["cpu_us_per_event"], 0)
+        self.assertGreater(result["server"]["rss_anon_bytes"], 1e6)
+
+    def test_duplicates_and_broken_requests_are_answered_as_they_should_be(self):
+        weir = self.weir()
+        result = self.bench(weir, "-m", "20", "--duplicates", "30%", "--malformed", "10%")
+        self.assertEqual(result["wrong_answers"], 0, result["first_wrong_answer"])
+        self.assertGreater(result["duplicates"], 0)
+        self.assertGreater(result["status"]["4xx"], 0)
+        self.assertEqual(result["duplicates"], weir.metric("weir_events_total", outcome="duplicate"))
+
+    def test_every_shape_every_coding_several_keys_and_pipelining(self):
+        weir = self.weir(keys=[{"key": "k1", "site_ids": ["k1"]}, {"key": "k2", "tenant": "two"}])
+        for shape in SHAPES:
+            with self.subTest(shape=shape):
+                result = self.bench(weir, "--shape", shape, "-k", "k1", "k2", "-n", "100", seconds="10", connections="32")
+                self.assertEqual((result["wrong_answers"], result["events"]), (0, 100), result["stderr"])
+        for arguments in (["--compress", "gzip"], ["--compress", "zstd"], ["--pipeline", "8"], ["--engine", "epoll"],
+                          ["-s", "200-16000", "-m", "1", "10"]):
+            with self.subTest(arguments=arguments):
+                result = self.bench(weir, "-k", "k1", "k2", "-n", "100", *arguments, seconds="10", connections="32")
+                self.assertEqual(result["wrong_answers"], 0, result["stderr"])
+                self.assertEqual(result["requests"], 100)
+        tenants = weir.stats()["tenants"]
+        self.assertGreater(tenants["two"]["pending"], 0)
+
+    def test_a_stall_shows_in_an_open_loop(self):
+        """Coordinated omission: requests that were due while the server stood still count from when they were due."""
+        weir = self.weir()
+        stall = threading.Timer(0.7, lambda: (weir.signal(signal.SIGSTOP), time.sleep(0.8), weir.signal(signal.SIGCONT)))
+        stall.start()
+        result = self.bench(weir, "-r", "300", seconds="2", connections="64")
+        stall.join()
+        self.assertGreater(result["requests"], 550)
+        self.assertGreater(result["latency_ns"]["p90"], 200e6)  # 64 waiting connections alone would have hidden it
+        self.assertGreater(result["latency_ns"]["max"], 700e6)
+
+    def test_a_ramp_begins_slowly(self):
+        result = self.bench(self.weir(), "-r", "180", "--ramp", "3", seconds="3", connections="64")
+        first, last = result["intervals"][0]["requests"], result["intervals"][2]["requests"]
+        self.assertLess(first, 60)
+        self.assertGreater(last, 100)
+
+    def test_a_sandbox_key_keeps_events_from_destinations(self):
+        central = self.central()
+        weir = self.weir(keys=[{"key": "load", "sandbox": True}, {"key": "real"}],
+                         destinations=[{"name": "c", "url": f"http://127.0.0.1:{central.port}/in",
+                                        "batch": {"linger": "20ms"}}])
+        result = self.bench(weir, "-k", "load", "-n", "100", seconds="5")
+        self.assertEqual(result["events"], 100)
+        weir.post({"id": "sale-1", "name": "sale"}, headers={"X-Write-Key": "real"})
+        self.assertArrives(central, ["sale-1"])
+        self.assertEqual(len(central.received), 1)
+        self.assertEqual(weir.metric("weir_forward_events_total", outcome="skipped"), 100)
+
+
+class Https(BenchCase):
+    def setUp(self):
+        super().setUp()
+        certificate = os.path.join(self.directory, "tls.pem")
+        made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+                               "/CN=localhost", "-keyout", certificate + ".key", "-out", certificate],
+                              capture_output=True)
+        if made.returncode != 0:
+            self.skipTest("needs openssl")
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate + ".key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # a client that refuses the certificate
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.url = f"https://127.0.0.1:{server.server_address[1]}/collect"
+
+    def test_https_to_any_server(self):
+        result = self.bench(self.url, "--insecure", "-m", "10")
+        self.assertGreater(result["requests"], 10)
+        self.assertEqual(result["requests"], result["status"]["2xx"])
+        self.assertEqual(result["transport"], "epoll+tls")
+
+    def test_a_certificate_nobody_vouches_for_is_refused(self):
+        result = self.bench(self.url, code=1)
+        self.assertEqual(result["requests"], 0)
+        self.assertGreater(result["connect_errors"], 0)
+
+
+class Verdicts(BenchCase):
+    def test_exit_codes(self):
+        weir = self.weir()
+        self.bench(weir, "--fail-if", "wrong>0", "--fail-if", "p99>60s")
+        self.bench(weir, "--fail-if", "events/s<1000000000", code=1)
+        self.bench(f"http://127.0.0.1:{free_port()}", code=1)
+        for arguments in (["--fail-if", "p99"], ["--shape", "nobody"], ["--mix", "x"]):
+            done = subprocess.run([BENCH, "http://127.0.0.1:1", *arguments], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn("weir-bench:", done.stderr)
+
+    def test_results_of_two_hosts_are_merged_and_compared(self):
+        weir = self.weir()
+        files = []
+        for name in ("a", "b"):
+            files.append(os.path.join(self.directory, f"{name}.json"))
+            subprocess.run([BENCH, f"http://127.0.0.1:{weir.ingest}", "-c", "4", "-d", "1", "--warmup", "0", "--json",
+                            files[-1]], check=True, capture_output=True)
+        merged = os.path.join(self.directory, "all.json")
+        page = os.path.join(self.directory, "page.html")
+        subprocess.run([BENCH, "merge", *files, "--json", merged], check=True, capture_output=True)
+        with open(merged, encoding="utf-8") as f:
+            both = json.load(f)
+        each = [json.load(open(f, encoding="utf-8")) for f in files]
+        self.assertEqual(both["requests"], sum(r["requests"] for r in each))
+        self.assertEqual(both["connections"], 8)
+        done = subprocess.run([BENCH, "compare", *files, "--html", page], check=True, capture_output=True, text=True)
+        self.assertRegex(done.stderr, r"requests/s +\d+ +\d+ x \d")
+        with open(page, encoding="utf-8") as f:
+            self.assertIn("<svg", f.read())
+
+    def test_progress_is_shown_on_a_terminal_only(self):
+        weir = self.weir()
+        self.assertNotIn("req/s", self.bench(weir, seconds="1.2")["stderr"])
+        primary, secondary = pty.openpty()
+        bench = subprocess.Popen([BENCH, f"http://127.0.0.1:{weir.ingest}", "-c", "4", "-d", "1.2", "--warmup", "0"],
+                                 stdout=subprocess.DEVNULL, stderr=secondary)
+        os.close(secondary)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(primary, 65536)
+            except OSError:  # the other end is closed
+                break
+        os.close(primary)
+        self.assertEqual(bench.wait(), 0)
+        self.assertRegex(shown.decode(), r"\r\[#+\.*\] 1/1 s .*req/s.*p99")
+
+
+if __name__ == "__main__":
+    unittest.main()
