@@ -5,12 +5,16 @@
 //   Wrapper/n    the same inside {"batch":[…]}
 //   Lines/n      the same as NDJSON
 //   Scan         the bracket scan alone
+//   Rules        a key's rules: two required fields, one with an allow list
+//   Identity     choosing and making the fingerprint of an event with an id
+//   Encode       the record's head from canonical fields
 #include <benchmark/benchmark.h>
 
 #include <string>
 
 #include "collector/event/body_reader.h"
 #include "collector/event/encoder.h"
+#include "collector/event/rules.h"
 #include "collector/event/scan.h"
 #include "collector/protocols/native.h"
 #include "collector/protocols/segment.h"
@@ -139,6 +143,51 @@ void Scan(benchmark::State& state) {
   state.SetLabel(std::string(event::scan_implementation_name()));
 }
 BENCHMARK(Scan);
+
+EventFields canonical_fields() {
+  EventFields fields;
+  fields.id = "7f9c2ba4-e88f-4d53-9a1c-000000010001";
+  fields.name = "product_viewed";
+  fields.source = "native";
+  fields.tenant = "acme";
+  fields.session_id = "s-4f1c9a72";
+  fields.user_id = "user-18271";
+  fields.url = "https://shop.example/products/42?ref=home";
+  fields.campaign_id = "spring_2026";
+  fields.tracking_id = "trk-00917";
+  fields.timestamp_ms = 1'795'000'000'123;
+  return fields;
+}
+
+void Rules(benchmark::State& state) {
+  const auto rules = event::RuleSet::build({"campaign_id", "tracking_id"}, {},
+                                           {{"campaign_id", {"spring_2026", "summer_2026"}}});
+  if (!rules) return state.SkipWithError(rules.error().message.c_str());
+  const auto find = [](const event::FieldRule& rule) {
+    return event::FoundValue{event::FoundValue::State::kText,
+                             rule.field == "campaign_id" ? "spring_2026" : "trk-00917"};
+  };
+  if (!rules->check(find).empty()) return state.SkipWithError("the event breaks a rule");
+  for (auto _ : state) benchmark::DoNotOptimize(rules->check(find));
+}
+BENCHMARK(Rules);
+
+void Identity(benchmark::State& state) {
+  const DedupeSecret secret;
+  const EventFields fields = canonical_fields();
+  for (auto _ : state) benchmark::DoNotOptimize(event::choose_fingerprint(secret, fields, {}));
+}
+BENCHMARK(Identity);
+
+void Encode(benchmark::State& state) {
+  const EventFields fields = canonical_fields();
+  event::Arena arena;
+  for (auto _ : state) {
+    arena.reset();
+    benchmark::DoNotOptimize(event::encode_head(fields, arena));
+  }
+}
+BENCHMARK(Encode);
 
 }  // namespace
 }  // namespace weir
