@@ -1,8 +1,9 @@
-"""weir-bench as a load tester uses it."""
+"""weir-bench as a load tester uses it, and bench/compare on a small scale."""
 import http.server
 import json
 import os
 import pty
+import re
 import signal
 import ssl
 import subprocess
@@ -10,7 +11,7 @@ import threading
 import time
 import unittest
 
-from harness import BINARY, Case, free_port
+from harness import BINARY, ROOT, Case, free_port, need_program
 
 BUILD = os.path.dirname(BINARY)
 BENCH = os.path.join(BUILD, "weir-bench")
@@ -190,6 +191,29 @@ class Verdicts(BenchCase):
         os.close(primary)
         self.assertEqual(bench.wait(), 0)
         self.assertRegex(shown.decode(), r"\r\[#+\.*\] 1/1 s .*req/s.*p99")
+
+
+class Compare(BenchCase):
+    @need_program("nginx", "taskset")
+    @unittest.skipIf((os.cpu_count() or 1) < 2, "needs two cores")
+    def test_rows_targets_and_json(self):
+        out = os.path.join(self.directory, "compare.json")
+        done = subprocess.run(
+            [os.path.join(ROOT, "bench/compare/compare"), "--quick", "--seconds", "0.5", "--rounds", "1", "--only", "single",
+             "open-loop", "idle", "--build", BUILD, "--directory", self.directory, "--json", out],
+            capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        with open(out, encoding="utf-8") as f:
+            report = json.load(f)
+        self.assertEqual([row["scenario"] for row in report["rows"]], ["single", "single", "open-loop", "idle"])
+        for row in report["rows"]:
+            self.assertIn(row["met"], (True, False))
+            self.assertGreater(row["value"], 0)
+        for figure in ("fdatasync_p50_us", "fdatasync_p99_us", "write_mb_per_s"):
+            self.assertGreater(report["device"][figure], 0)
+        weir = report["scenarios"]["single"]["single, 256 connections: CPU per request / nginx"]["weir"]
+        self.assertEqual(weir["wrong_answers"], 0)
+        self.assertTrue(re.search(r"\d of 4 targets met", done.stdout), done.stdout)
 
 
 if __name__ == "__main__":
