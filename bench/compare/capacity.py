@@ -25,25 +25,24 @@ def prefill(context, server, events, arguments=PREFILL, batch=1000):
 
 
 def volume(context):
-    """One store filled step by step; beside it an empty one, so that the machine's moods cancel out."""
+    """One store filled step by step; beside it a new one, so that the machine's moods cancel out."""
     steps = context.volume_steps
     need_gb = steps[-1] * 400 / 1e9 + 5
     if free_gb(context.directory) < need_gb:
         context.say(f"  skipped: needs {need_gb:.0f} GB of disk, {free_gb(context.directory):.0f} are free")
         return
     full = context.weir("full", NOWHERE)
-    empty = context.weir("empty", NOWHERE)
     loads = {"single": ["-c", "256"], "batch of 100": ["-c", "64", "-m", "100"]}
-    stored = 0
     for step in (0, *steps):
-        if step:
-            prefill(context, full, step - stored)
-            stored = step
+        if step > full.events():
+            prefill(context, full, step - int(full.events()))
+        empty = context.weir(f"empty-{step}", NOWHERE)
         for name, arguments in loads.items():
             compare_filled(context, full, empty, step, name, arguments)
+        context.close(empty)
     memory(context, full)
     if not context.options.no_restart:
-        restart(context, full, stored)
+        restart(context, full)
 
 
 def compare_filled(context, full, empty, step, name, arguments):
@@ -56,11 +55,12 @@ def compare_filled(context, full, empty, step, name, arguments):
     rows = {key: summary(of_key) for key, of_key in runs.items()}
     value = rows["full"]["cpu_us_per_event"] / rows["empty"]["cpu_us_per_event"]
     entries = full.metric("weir_dedupe_entries")
-    context.say(f"  {name} at {step / 1e6:g} M: CPU/event {rows['full']['cpu_us_per_event']:.3f} us, beside an empty "
+    context.say(f"  {name} at {step / 1e6:g} M: CPU/event {rows['full']['cpu_us_per_event']:.3f} us, beside a new "
                 f"store {rows['empty']['cpu_us_per_event']:.3f} us; {entries / 1e6:.1f} M fingerprints")
     if step:
-        context.row(f"backlog {step / 1e6:g} M events, {name}: CPU per event / empty", value, "x", at_most=1.10,
-                    note=f"dedupe index {entries / 1e6:.1f} M", details=rows)
+        context.row(f"backlog {step / 1e6:g} M events, {name}: CPU per event / new store", value, "x", at_most=1.10,
+                    note=f"{full.metric('weir_store_events') / 1e6:.1f} M events stored, {entries / 1e6:.1f} M "
+                         "fingerprints", details=rows)
 
 
 def memory(context, server):
@@ -73,9 +73,9 @@ def memory(context, server):
                 note=f"64 MB + 24 B x {entries / 1e6:.1f} M fingerprints + {bodies / 1e6:.1f} MB of bodies held")
 
 
-def restart(context, server, stored):
+def restart(context, server):
     """Time from exec to /readyz; the cold start also reads what the page cache lost."""
-    took = {}
+    took, stored = {}, server.metric("weir_store_events")
     for how in ("warm", "cold", "warm, after kill -9"):
         if how.endswith("kill -9"):
             server.stop(signal.SIGKILL)
@@ -90,7 +90,7 @@ def restart(context, server, stored):
         took[how] = time.monotonic() - begun
         context.say(f"  restart, {how}: ready after {took[how]:.2f} s")
     entries = server.metric("weir_dedupe_entries")
-    context.row(f"restart with {stored / 1e6:g} M events: ready, warm", took["warm"], "s", at_most=3,
+    context.row(f"restart with {stored / 1e6:.1f} M events: ready, warm", took["warm"], "s", at_most=3,
                 note=", ".join(f"{how} {s:.2f} s" for how, s in took.items()) +
                      f"; {entries / 1e6:.1f} M fingerprints", details=took)
 

@@ -33,8 +33,8 @@ struct KernelReading {
   uint64_t written_bytes = 0;
 };
 
-// The pid listening on a local TCP port, 0 when there is none or it may not be seen. Several
-// processes may share the port (nginx's master and workers): all of them are returned.
+// The processes that listen on a local TCP port, as far as they may be seen. Several may share the
+// port (nginx's master and workers): all of them are returned.
 std::vector<pid_t> listeners_of_port(unsigned port);
 
 // Sums over the processes; known is false when one of them is gone.
