@@ -99,6 +99,9 @@ void declare_results(CLI::App& app, CommandLine& line) {
   app.add_option("--metrics", line.settings.metrics_url,
                  "The target's Prometheus URL: its counters go into the result, and its CPU and "
                  "memory when the target is on another host");
+  app.add_option("--verify", line.verify.admin_url,
+                 "The target's admin listener, http(s)://host:port: check through a temporary "
+                 "consumer that every acknowledged event arrived; WEIR_TOKEN is its token");
   app.add_option("--json", line.json_file, "Write the result to this file (- for standard output)");
   app.add_option("--html", line.html_file, "Write a self-contained report with plots to this file");
   app.add_option("--fail-if", line.fail_if,
@@ -238,6 +241,12 @@ void declare(CLI::App& app, CommandLine& line) {
 Status complete(CommandLine& line, bool terminal) {
   WEIR_RETURN_IF_ERROR(complete_load(line));
   WEIR_RETURN_IF_ERROR(complete_events(line));
+  line.verify.insecure = line.load.insecure;
+  line.load.remember_acknowledged = !line.verify.admin_url.empty();
+  while (line.verify.admin_url.ends_with('/')) line.verify.admin_url.pop_back();
+  if (line.load.remember_acknowledged && !find_shape(line.load.shape)->verifiable)
+    return fail(ErrorCode::kInvalidArgument, "--verify needs events with ids; --shape {} has none",
+                line.load.shape);
   for (const std::string& text : line.fail_if) {
     WEIR_ASSIGN_OR_RETURN(FailRule rule, parse_fail_rule(text));
     line.rules.push_back(rule);

@@ -8,6 +8,7 @@
 #include "bench/load/fail_if.h"
 #include "bench/load/load_options.h"
 #include "bench/load/run.h"
+#include "bench/load/verify.h"
 
 namespace weir::bench {
 
@@ -33,6 +34,7 @@ struct CommandLine {
   // Filled in part by CLI11, in part by complete().
   LoadOptions load;
   RunSettings settings;
+  VerifySettings verify;
   std::vector<FailRule> rules;
 };
 

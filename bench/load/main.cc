@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 
@@ -46,9 +47,22 @@ int run(CommandLine& line) {
   }
   if (const Status status = complete(line, isatty(STDERR_FILENO) != 0); !status)
     return complain(status.error(), kUsage);
-  const auto outcome = run_load(line.load, line.settings, &g_stop);
+  std::unique_ptr<Verifier> verifier;
+  if (!line.verify.admin_url.empty()) {
+    if (const char* token = std::getenv("WEIR_TOKEN"); token != nullptr) line.verify.token = token;
+    auto started = Verifier::start(line.verify, line.load);
+    if (!started) return complain(started.error(), kFailed);
+    verifier = std::move(*started);
+  }
+  auto outcome = run_load(line.load, line.settings, &g_stop);
   if (!outcome) return complain(outcome.error(), kFailed);
-  const RunResult& result = outcome->result;
+  RunResult& result = outcome->result;
+  if (verifier != nullptr) {
+    auto verified = verifier->finish(outcome->acknowledged, &g_stop);
+    if (!verified) return complain(verified.error(), kFailed);
+    result.verification = *verified;
+    verifier.reset();
+  }
   std::cerr << result_text(result);
   for (const Status& status : {write_file(line.json_file, result_json(result)),
                                write_file(line.html_file, report_html({result}))})
@@ -56,6 +70,10 @@ int run(CommandLine& line) {
   int code = kDone;
   if (result.total.requests == 0) {
     std::fprintf(stderr, "weir-bench: not one request was answered\n");
+    code = kFailed;
+  }
+  if (result.verification.missing + result.verification.repeated > 0) {
+    std::fprintf(stderr, "weir-bench: acknowledged events are missing or repeated\n");
     code = kFailed;
   }
   for (const FailRule& rule : line.rules) {

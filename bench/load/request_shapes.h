@@ -25,6 +25,7 @@ struct RequestShape {
   std::string_view short_event = {};  // when fewer bytes are wanted than event has; empty: none
   bool batches = true;                // takes more than one event a request
   bool get = false;                   // the event travels in the query: no body
+  bool verifiable = true;             // the protocol has a place for an event's id
   bool plain_fill = false;            // filling must not need escaping
   bool checked = false;  // answers with the counts of docs/protocols.md, 4xx for what is broken
 };

@@ -7,6 +7,7 @@
 #include "bench/load/fail_if.h"
 #include "bench/load/progress.h"
 #include "bench/load/result_file.h"
+#include "bench/load/verify.h"
 
 namespace weir::bench {
 namespace {
@@ -122,6 +123,21 @@ TEST(FailIf, WhatWasNotMeasuredIsAnErrorNotAPass) {
 TEST(FailIf, MistakesAreNamed) {
   for (const char* text : {"", "p99", "p99>", "p99>fast", "p101>1ms", "speed>1", "p99>1h"})
     EXPECT_FALSE(parse_fail_rule(text)) << text;
+}
+
+TEST(Verify, OnlyIdsOfThisRunCount) {
+  size_t thread = 9;
+  uint64_t counter = 9;
+  EXPECT_TRUE(
+      Verifier::parse_id("0123abcd-0007-4000-8000-000000000042", "0123abcd", &thread, &counter));
+  EXPECT_EQ(thread, 7u);
+  EXPECT_EQ(counter, 42u);
+  EXPECT_TRUE(Verifier::parse_id("x-0000-4000-8000-000000000001", "x", &thread, &counter));
+  for (const char* id :
+       {"", "order-1", "0123abce-0007-4000-8000-000000000042",
+        "0123abcd-0007-4000-8000-00000000004", "0123abcd-0007-4000-8000-00000000004x",
+        "0123abcd-00x7-4000-8000-000000000042", "0123abcd-0007-4000-9000-000000000042"})
+    EXPECT_FALSE(Verifier::parse_id(id, "0123abcd", &thread, &counter)) << id;
 }
 
 TEST(Progress, OneLineSaysHowItGoes) {

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from harness import BINARY, ROOT, Case, free_port, need_program
+from harness import BINARY, ROOT, Case, eventually, free_port, need_program, request
 
 BUILD = os.path.dirname(BINARY)
 BENCH = os.path.join(BUILD, "weir-bench")
@@ -191,6 +191,74 @@ class Verdicts(BenchCase):
         os.close(primary)
         self.assertEqual(bench.wait(), 0)
         self.assertRegex(shown.decode(), r"\r\[#+\.*\] 1/1 s .*req/s.*p99")
+
+
+class Verify(BenchCase):
+    """--verify: a temporary consumer gets everything that was stored, and is gone afterwards."""
+
+    def verified(self, weir, *arguments, **more):
+        return self.bench(weir, "--verify", f"http://127.0.0.1:{weir.admin}", *arguments, **more)
+
+    def consumers(self, weir):
+        return weir.get_admin("/api/v1/consumers").json["consumers"]
+
+    def test_every_acknowledged_event_arrived(self):
+        weir = self.weir(keys=[{"key": "load", "sandbox": True}])
+        weir.post({"id": "before", "name": "x"}, headers={"X-Write-Key": "load"})
+        result = self.verified(weir, "-k", "load", "-m", "1", "20", "--duplicates", "10%", "--malformed", "5%")
+        verified = result["verification"]
+        self.assertEqual(verified["acknowledged"], result["events"] - result["duplicates"])
+        self.assertEqual((verified["missing"], verified["repeated"]), (0, 0), verified)
+        self.assertEqual(self.consumers(weir), [])
+
+    def test_none_is_missing_after_kill_9_in_the_middle(self):
+        weir = self.weir()
+        killer = threading.Timer(1.0, lambda: (weir.kill(), weir.start()))
+        killer.start()
+        result = self.verified(weir, "-m", "5", seconds="4", connections="32")
+        killer.join()
+        verified = result["verification"]
+        self.assertGreater(result["disconnects"] + result["connect_errors"], 0)
+        self.assertGreater(result["intervals"][-1]["requests"], 0)  # it went on after the restart
+        self.assertEqual((verified["missing"], verified["repeated"]), (0, 0), verified)
+        self.assertEqual(result["wrong_answers"], 0, result["first_wrong_answer"])
+        self.assertEqual(self.consumers(weir), [])
+
+    def test_a_missing_event_is_found(self):
+        """Somebody takes events of the run away from the consumer: the verdict is that they are missing."""
+        weir = self.weir()
+        taken = []
+
+        def take():
+            name = eventually(lambda: [c["name"] for c in self.consumers(weir)], "no consumer")[0]
+            taken.append(eventually(lambda: self.take_one(weir, name), "no lease"))
+        thief = threading.Thread(target=take)
+        thief.start()
+        result = self.verified(weir, seconds="2", code=1)
+        thief.join()
+        self.assertEqual(len(taken), 1)
+        self.assertEqual(result["verification"]["missing"], 1)
+        self.assertIn("acknowledged events are missing", result["stderr"])
+
+    @staticmethod
+    def take_one(weir, name):
+        """One event, leased and acknowledged."""
+        answer = request(weir.admin, "POST", f"/pull/v1/{name}/lease", {"max_events": 1})
+        if answer.status != 200:
+            return None
+        request(weir.admin, "POST", f"/pull/v1/{name}/ack", {"lease": answer.json["lease"]})
+        return answer.json["lease"]
+
+    def test_what_cannot_be_verified_is_said_before_the_load(self):
+        weir = self.weir()
+        for arguments, code in ((["--verify", f"http://127.0.0.1:{free_port()}"], 1),
+                                (["--verify", f"http://127.0.0.1:{weir.ingest}"], 1),
+                                (["--verify", f"http://127.0.0.1:{weir.admin}", "--shape", "umami"], 2)):
+            done = subprocess.run([BENCH, f"http://127.0.0.1:{weir.ingest}", "-d", "5", *arguments], capture_output=True,
+                                  text=True, timeout=4)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn("--verify", done.stderr)
+        self.assertEqual(weir.metric("weir_events_total"), 0)
 
 
 class Compare(BenchCase):
