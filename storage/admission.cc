@@ -5,9 +5,9 @@
 namespace weir::storage {
 namespace {
 
-constexpr Refusal kByGravity[] = {Refusal::kSyncFailed, Refusal::kStopping,  Refusal::kSyncStalled,
-                                  Refusal::kDiskFull,   Refusal::kStoreFull, Refusal::kBacklogFull,
-                                  Refusal::kQueueFull};
+constexpr Refusal kByGravity[] = {Refusal::kSyncFailed,  Refusal::kStopping, Refusal::kSyncStalled,
+                                  Refusal::kDraining,    Refusal::kDiskFull, Refusal::kStoreFull,
+                                  Refusal::kBacklogFull, Refusal::kQueueFull};
 
 }  // namespace
 

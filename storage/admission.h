@@ -34,7 +34,7 @@ class Admission {
   std::atomic<Refusal>& shown_;
   std::atomic<uint32_t> active_{0};
   mutable std::mutex mutex_;
-  std::array<std::string, 8> details_;
+  std::array<std::string, kRefusals> details_;
 };
 
 }  // namespace weir::storage

@@ -20,6 +20,8 @@ std::string_view refusal_name(Refusal refusal) {
       return "queue_full";
     case Refusal::kStopping:
       return "stopping";
+    case Refusal::kDraining:
+      return "draining";
   }
   return "unknown";
 }

@@ -55,7 +55,9 @@ enum class Refusal : uint8_t {
   kSyncStalled,  // a sync has been running longer than commit_deadline: outcome unknown
   kQueueFull,    // more append bytes wait than append_queue_bytes
   kStopping,     // the process is shutting down
+  kDraining,     // an operator asked for it (`weir drain`); ends when they say so
 };
+constexpr size_t kRefusals = 9;
 std::string_view refusal_name(Refusal refusal);  // "disk_full", …
 
 struct AppendRequest {

@@ -44,7 +44,7 @@ inline uint64_t queue_cost(const AppendEntry& entry) {
 }
 
 // Requests refused, by Refusal; one set per thread that counts.
-using RefusalCounters = std::array<Counter*, 8>;
+using RefusalCounters = std::array<Counter*, kRefusals>;
 RefusalCounters make_refusal_counters(MetricRegistry& metrics);
 
 // The shard of a fingerprint.

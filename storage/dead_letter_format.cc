@@ -49,6 +49,10 @@ void read_letter(ByteReader& in, bool with_payload, DeadLetter* letter) {
   if (with_payload) letter->payload = std::string(payload);
 }
 
+bool is_waiting(DeadLetterStatus status) {
+  return status == DeadLetterStatus::kRequeued || status == DeadLetterStatus::kRetried;
+}
+
 bool read_payload(ByteReader& in, bool with_payload, DeadLetterRecord* record) {
   switch (in.le<uint8_t>()) {
     case kHeader: {
@@ -67,8 +71,12 @@ bool read_payload(ByteReader& in, bool with_payload, DeadLetterRecord* record) {
     case kStatus: {
       record->letter_id = in.varint();
       const auto status = in.le<uint8_t>();
-      if (status < 1 || status > 3) return false;
+      if (status < 1 || status > 4) return false;
       record->status = static_cast<DeadLetterStatus>(status);
+      if (is_waiting(record->status) && !in.at_end()) {
+        record->progress.attempts = static_cast<uint32_t>(in.varint());
+        record->progress.since_ms = read_signed(in);
+      }
       break;
     }
     default:
@@ -117,10 +125,14 @@ std::string encode_dead_letter(const StoreId& store, uint64_t number, const Dead
 }
 
 std::string encode_dead_letter_status(const StoreId& store, uint64_t number, uint64_t letter_id,
-                                      DeadLetterStatus status) {
+                                      DeadLetterStatus status, const RequeueProgress& progress) {
   std::string out(1, static_cast<char>(kStatus));
   append_varint(out, letter_id);
   out.push_back(static_cast<char>(status));
+  if (is_waiting(status)) {
+    append_varint(out, progress.attempts);
+    append_signed(out, progress.since_ms);
+  }
   seal(out, &store, number);
   return out;
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 
+#include "storage/base/hash.h"
 #include "storage/base/log.h"
 #include "storage/dead_letters_impl.h"
 #include "storage/disk.h"
@@ -158,10 +159,14 @@ void DeadLettersImpl::index(const DeadFilePtr& file, const DeadLetterRecord& rec
   if (found != letters_.end() && found->second.file != file)
     file->refers.insert(found->second.file->number);
   if (!record.is_contents) {
-    if (record.status != DeadLetterStatus::kRequeued)
+    const bool decided =
+        record.status == DeadLetterStatus::kSent || record.status == DeadLetterStatus::kDiscarded;
+    if (decided) {
       remove(record.letter_id);
-    else if (found != letters_.end())
+    } else if (found != letters_.end()) {
       found->second.requeued = true;
+      found->second.progress = record.progress;
+    }
     return;
   }
   remove(record.letter_id);
@@ -175,6 +180,9 @@ void DeadLettersImpl::index(const DeadFilePtr& file, const DeadLetterRecord& rec
   entry.tenant = texts_.intern(letter.tenant);
   entry.reason = texts_.intern(letter.reason);
   entry.requeued = letter.requeued;
+  entry.failed_ms = letter.failed_ms;
+  entry.name_hash = hash64(letter.event_name);
+  entry.event_hash = hash64(letter.event_id);
   // Invariant 1, also where a damaged file took the record that said so with it.
   const LaneAt at{entry.position.shard, entry.position.number, entry.lane};
   if (auto other = by_position_.find(at); other != by_position_.end()) {
@@ -200,6 +208,8 @@ Result<DeadLetter> DeadLettersImpl::read_letter(const LetterEntry& entry, uint64
     return fail(ErrorCode::kCorrupt, "failed event {} in {} is damaged", id,
                 entry.file->lmdb.path());
   record->letter.requeued = entry.requeued;
+  record->letter.requeue_attempts = entry.progress.attempts;
+  record->letter.requeued_ms = entry.progress.since_ms;
   return std::move(record->letter);
 }
 
@@ -216,6 +226,9 @@ Result<std::vector<DeadLetter>> DeadLettersImpl::list(const DeadLetterFilter& fi
       if (!filter.lane.empty() && lane != entry.lane) continue;
       if (!filter.reason.empty() && reason != entry.reason) continue;
       if (!filter.tenant.empty() && tenant != entry.tenant) continue;
+      if (!filter.name.empty() && entry.name_hash != hash64(filter.name)) continue;
+      if (!filter.event_id.empty() && entry.event_hash != hash64(filter.event_id)) continue;
+      if (entry.failed_ms < filter.since_ms || entry.failed_ms >= filter.until_ms) continue;
       wanted.emplace_back(it->first, entry);
     }
   }
@@ -326,7 +339,8 @@ DeadLetterInspection inspect_dead_letters(const std::string& directory) {
       ++result.records;
       if (record->is_contents)
         live.insert(record->letter_id);
-      else if (record->status != DeadLetterStatus::kRequeued)
+      else if (record->status == DeadLetterStatus::kSent ||
+               record->status == DeadLetterStatus::kDiscarded)
         live.erase(record->letter_id);
       return true;
     });

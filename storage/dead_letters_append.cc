@@ -33,13 +33,15 @@ void DeadLettersImpl::stage_contents(uint64_t id, DeadLetter letter) {
   staged_.push_back(std::move(record));
 }
 
-void DeadLettersImpl::stage_status(uint64_t id, DeadLetterStatus status, const DeadLetter& letter) {
+void DeadLettersImpl::stage_status(uint64_t id, DeadLetterStatus status, const DeadLetter& letter,
+                                   const RequeueProgress& progress) {
   StagedRecord record;
   record.number = next_record_++;
-  record.value = encode_dead_letter_status(options_.store_id, record.number, id, status);
+  record.value = encode_dead_letter_status(options_.store_id, record.number, id, status, progress);
   record.record.number = record.number;
   record.record.letter_id = id;
   record.record.status = status;
+  record.record.progress = progress;
   record.record.letter = letter;
   staged_.push_back(std::move(record));
 }
@@ -100,7 +102,11 @@ Status DeadLettersImpl::stage_change(const LaneUpdate& update,
       stage_status(change.id, DeadLetterStatus::kDiscarded, letter);
       break;
     case Kind::kRequeued:
-      stage_status(change.id, DeadLetterStatus::kRequeued, letter);
+      stage_status(change.id, DeadLetterStatus::kRequeued, letter, {0, clock_.wall_ms()});
+      break;
+    case Kind::kRetried:
+      stage_status(change.id, DeadLetterStatus::kRetried, letter,
+                   {change.replacement.requeue_attempts, change.replacement.requeued_ms});
       break;
     case Kind::kFailedAgain:
     case Kind::kEdited: {
@@ -260,8 +266,13 @@ void DeadLettersImpl::stage_moves() {
       if (live.size() == kMovesPerAppend) break;
     }
   }
-  for (const auto& [id, entry] : live)
-    if (auto letter = read_letter(entry, id, true)) stage_contents(id, std::move(*letter));
+  for (const auto& [id, entry] : live) {
+    auto letter = read_letter(entry, id, true);
+    if (!letter) continue;
+    const DeadLetter copy = *letter;
+    stage_contents(id, std::move(*letter));
+    if (entry.requeued) stage_status(id, DeadLetterStatus::kRetried, copy, entry.progress);
+  }
 }
 
 void DeadLettersImpl::reclaim() {

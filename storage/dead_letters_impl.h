@@ -41,6 +41,10 @@ struct LetterEntry {
   uint32_t tenant = 0;
   uint32_t reason = 0;
   bool requeued = false;
+  RequeueProgress progress;
+  int64_t failed_ms = 0;
+  uint64_t name_hash = 0;
+  uint64_t event_hash = 0;  // of the event's id
 };
 
 class TextTable {
@@ -114,7 +118,8 @@ class DeadLettersImpl final : public DeadLetters {
   Status stage_change(const LaneUpdate& update, const LaneUpdate::DeadLetterChange& change,
                       Effect* effect);
   void stage_contents(uint64_t id, DeadLetter letter);
-  void stage_status(uint64_t id, DeadLetterStatus status, const DeadLetter& letter);
+  void stage_status(uint64_t id, DeadLetterStatus status, const DeadLetter& letter,
+                    const RequeueProgress& progress = {});
   Status write_staged();
   Status write_to(DeadFile& file);
   Status new_file(uint64_t at_least);

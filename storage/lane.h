@@ -53,8 +53,12 @@ struct OpenRange {
   int64_t first_attempt_ms = 0;  // wall time; the retry window counts from here
   int64_t not_before_ms = 0;     // wall time of the next attempt, or the lease's expiry
   std::string last_error;        // at most kMaxErrorBytes; with the status if there was one
-  std::string owner;             // leases: who holds it
+  std::string owner;             // leases: who holds it; or kRequeued
   static constexpr size_t kMaxErrorBytes = 512;
+  // The owner of a range that was given up and is to be sent after all: no batch, but what a lane
+  // cuts its batches from.
+  static constexpr std::string_view kRequeued = "requeued";
+  bool requeued() const { return owner == kRequeued; }
 };
 
 struct LaneShard {
@@ -101,13 +105,15 @@ struct DeadLetter {
   int status = 0;      // the destination's, 0 if it never answered
   std::string reason;  // short and stable, a metric label: "http_400", "too_large", "retry_window"
   std::string detail;  // the error in words, with a snippet of the answer
-  bool requeued = false;  // waiting to be sent again
-  std::string payload;    // the event record (base/event_record.h)
+  bool requeued = false;          // waiting to be sent again
+  uint32_t requeue_attempts = 0;  // since then, not yet counted in attempts
+  int64_t requeued_ms = 0;        // when; the retry window counts from here
+  std::string payload;            // the event record (base/event_record.h)
 };
 
 // One finished batch: with the dedupe sidecars this is the ledger.
 struct DeliveryRow {
-  uint64_t batch_number = 0;
+  uint64_t batch_number = 0;  // 0: a dead letter that was requeued and sent
   uint16_t shard = 0;
   uint64_t first = 0;
   uint64_t last = 0;
@@ -151,8 +157,15 @@ struct LaneUpdate {
   // Dead letters that were sent after a requeue, failed again, or were discarded.
   struct DeadLetterChange {
     uint64_t id = 0;
-    enum class Kind : uint8_t { kSent, kDiscarded, kRequeued, kFailedAgain, kEdited } kind{};
-    DeadLetter replacement;  // kFailedAgain, kEdited: the new contents
+    enum class Kind : uint8_t {
+      kSent,
+      kDiscarded,
+      kRequeued,
+      kRetried,  // requeued, tried and still waiting: only requeue_attempts and requeued_ms count
+      kFailedAgain,
+      kEdited,
+    } kind{};
+    DeadLetter replacement;  // kRetried, kFailedAgain, kEdited: what changes
   };
   std::vector<DeadLetterChange> dead_letter_changes;
   int64_t active_ms = 0;            // the owner is alive; 0: nothing to say

@@ -68,6 +68,7 @@ void put_range(LaneState& lane, const OpenRange& range, LaneDelta* delta) {
   if (range.last < shard.floor && !shard.open.contains(range.number)) return;
   close_range(lane, range.number, delta);
   OpenRange& kept = shard.open[range.number] = range;
+  if (range.requeued()) kept.first = std::max(kept.first, shard.floor);
   if (kept.last_error.size() > OpenRange::kMaxErrorBytes)
     kept.last_error.resize(OpenRange::kMaxErrorBytes);
   delta->ranges.insert(range.number);
@@ -179,6 +180,11 @@ IntervalSet give_up_through(LaneRecord& lane, unsigned shard_number, uint64_t la
   IntervalSet given_up;
   for (auto range = shard.open.begin(); range != shard.open.end();) {
     if (range->second.last > last) {
+      if (range->second.requeued() && range->second.first <= last) {
+        given_up.add(range->second.first, last);
+        range->second.first = last + 1;
+        delta->ranges.insert(range->first);
+      }
       ++range;
       continue;
     }

@@ -50,8 +50,8 @@ void add_expired(LaneRecord& lane, const ExpiredRange& range, LaneDelta* delta);
 IntervalSet unfinished(const LaneShard& shard, uint64_t first, uint64_t last);
 
 // Gives up everything unfinished up to last: drops the open ranges that lie below it as a whole (a
-// range that reaches beyond stays as it is, because a batch never changes its contents), moves
-// frontier and floor. What was given up; count it before, rows are the caller's.
+// batch that reaches beyond stays as it is, because it never changes its contents; a requeued range
+// is cut), moves frontier and floor. What was given up; count it before, rows are the caller's.
 IntervalSet give_up_through(LaneRecord& lane, unsigned shard, uint64_t last, LaneDelta* delta);
 
 // Removes the rows of expired ranges up to last, except for the numbers in keep.

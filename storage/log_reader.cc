@@ -162,6 +162,28 @@ int64_t LogReader::received_ms(unsigned shard, uint64_t number) const {
   return found ? received : 0;
 }
 
+Result<EventPlace> LogReader::place(unsigned shard, uint64_t number) const {
+  const auto gone = [&] {
+    return fail(ErrorCode::kNotFound, "event {}-{} is not on disk", shard, number);
+  };
+  if (shard >= shards_.size() || number >= shards_[shard]->committed_end()) return gone();
+  SegmentSet& set = *shards_[shard];
+  auto opened = set.open_at(number);
+  if (!opened || opened->first > number) return gone();
+  EventPlace place;
+  place.file = segment_name(shard, opened->first);
+  place.first = opened->first;
+  place.sealed = opened->sealed;
+  place.last = opened->sealed ? opened->last : set.committed_end() - 1;
+  WEIR_RETURN_IF_ERROR(
+      for_each_commit(opened->env, shard, number, number, [&](const CommitBlock& block) {
+        if (block.first <= number && number <= block.last())
+          place.committed_ms = block.committed_ms;
+        return place.committed_ms == 0;
+      }));
+  return place;
+}
+
 Result<std::optional<uint64_t>> LogReader::find(unsigned shard,
                                                 const Fingerprint& fingerprint) const {
   SegmentSet& set = *shards_[shard];

@@ -25,6 +25,8 @@ class LogReader final : public LogView {
                           FunctionRef<bool(const StoredEvent&)> visit) const;
   // The number of the newest event on disk with this fingerprint.
   Result<std::optional<uint64_t>> find(unsigned shard, const Fingerprint& fingerprint) const;
+  // kNotFound: no segment on disk holds the number, or it is a gap.
+  Result<EventPlace> place(unsigned shard, uint64_t number) const;
 
   unsigned shards() const override { return static_cast<unsigned>(shards_.size()); }
   uint64_t first(unsigned shard) const override { return shards_[shard]->first(); }

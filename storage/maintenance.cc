@@ -38,10 +38,15 @@ Maintenance::Maintenance(const Parts& parts, std::vector<OrphanSidecar> orphans)
       max_bytes_(parts.options.max_bytes != 0 ? parts.options.max_bytes
                                               : share_of_disk(parts.options.directory)),
       orphans_(std::move(orphans)),
+      disk_pressure_(parts.options.pressure),
+      lag_pressure_(parts.options.pressure),
       accepting_(parts.metrics.gauge(Metric::kStoreState)),
       disk_free_(parts.metrics.gauge(Metric::kDiskFreeBytes)),
       max_bytes_gauge_(parts.metrics.gauge(Metric::kStoreMaxBytes)),
-      oldest_pending_(parts.metrics.gauge(Metric::kOldestPending)) {
+      oldest_pending_(parts.metrics.gauge(Metric::kOldestPending)),
+      disk_percent_(parts.metrics.gauge(Metric::kPressurePercent, {"disk"})),
+      lag_percent_(parts.metrics.gauge(Metric::kPressurePercent, {"lag"})),
+      pressure_level_(parts.metrics.gauge(Metric::kPressureLevel)) {
   max_bytes_gauge_.set(static_cast<int64_t>(max_bytes_));
   for (size_t i = 0; i < parts_.sets.size(); ++i) {
     const std::string shard = std::to_string(i);
@@ -81,7 +86,9 @@ void Maintenance::run() {
     prepare_successors();
     filling = fill_successors();
     write_sidecars();
-    const bool due = parts_.clock.monotonic_ns() - retained_ns_ >= kRetainEveryNs;
+    const bool rising = disk_pressure_.rising() || lag_pressure_.rising();
+    const bool due = parts_.clock.monotonic_ns() - retained_ns_ >=
+                     (rising ? PressureSteps::kStepNs : kRetainEveryNs);
     if (woken || due || parts_.admission.has(Refusal::kDiskFull)) retain();
   }
   // The last segment too: then the next start has nothing to walk.
@@ -162,6 +169,7 @@ void Maintenance::retain() {
   free_bytes_ = *disk_free;
   const RetentionPlan plan = plan_retention(describe(*disk_free));
   apply(plan);
+  judge_pressure(plan);
   judge_disk(plan, *disk_free);
   delete_orphans();
   publish(*disk_free);
@@ -267,6 +275,40 @@ void Maintenance::judge_disk(const RetentionPlan& plan, uint64_t disk_free) {
   // The next commit tries; should it fail for want of space, the state is back.
   admission.clear(Refusal::kDiskFull);
   disk_full_since_ns_ = 0;
+}
+
+// The graver of the two is shown; the writers of reasons say which.
+void Maintenance::judge_pressure(const RetentionPlan& plan) {
+  const int64_t now = parts_.clock.monotonic_ns();
+  disk_percent_.set(plan.disk.percent);
+  lag_percent_.set(plan.lag.percent);
+  const PressureLevel disk = disk_pressure_.look(plan.disk.percent, now);
+  const PressureLevel lag = lag_pressure_.look(plan.lag.percent, now);
+  Pressure pressure;
+  pressure.level = std::max(disk, lag);
+  if (pressure.level != PressureLevel::kNone)
+    pressure.cause = disk >= lag ? PressureCause::kDisk : PressureCause::kLag;
+  const std::string detail = pressure.cause == PressureCause::kNone   ? ""
+                             : pressure.cause == PressureCause::kDisk ? plan.disk.detail
+                                                                      : plan.lag.detail;
+  {
+    const std::lock_guard lock(detail_mutex_);
+    pressure_detail_ = detail;
+  }
+  const Pressure before = parts_.pressure.exchange(pressure, std::memory_order_relaxed);
+  pressure_level_.set(static_cast<int64_t>(pressure.level));
+  if (before.level == pressure.level) return;
+  static constexpr std::string_view kMeaning[] = {"everything is accepted", "readiness is red",
+                                                  "events of low priority are shed",
+                                                  "events of low and normal priority are shed"};
+  log::warn("pressure", {{"cause", pressure_cause_name(pressure.cause)},
+                         {"meaning", kMeaning[static_cast<size_t>(pressure.level)]},
+                         {"detail", detail}});
+}
+
+std::string Maintenance::pressure_detail() const {
+  const std::lock_guard lock(detail_mutex_);
+  return pressure_detail_;
 }
 
 // Sidecars of deleted segments, once their fingerprints are out of the dedupe window.

@@ -35,6 +35,7 @@ class Maintenance {
     const Clock& clock;
     MetricRegistry& metrics;
     Admission& admission;
+    std::atomic<Pressure>& pressure;
     State& state;
     LogReader& log;
     std::vector<SegmentSet*> sets;
@@ -46,6 +47,7 @@ class Maintenance {
   void start();
   void stop();  // idempotent
   void wake() { wakeup_.notify(); }
+  std::string pressure_detail() const;  // any thread
 
  private:
   struct ShardGauges {
@@ -71,6 +73,7 @@ class Maintenance {
   bool delete_segment(const Deletion& deletion);
   Counter& deleted_counter(std::string_view reason);
   void judge_disk(const RetentionPlan& plan, uint64_t disk_free);
+  void judge_pressure(const RetentionPlan& plan);
   void delete_orphans();
   void publish(uint64_t disk_free);
 
@@ -83,11 +86,18 @@ class Maintenance {
   int64_t retained_ns_ = 0;
   uint64_t free_bytes_ = 0;  // at that time
   int64_t disk_full_since_ns_ = 0;
+  PressureSteps disk_pressure_;
+  PressureSteps lag_pressure_;
+  mutable std::mutex detail_mutex_;
+  std::string pressure_detail_;
   std::vector<ShardGauges> gauges_;
   Gauge& accepting_;
   Gauge& disk_free_;
   Gauge& max_bytes_gauge_;
   Gauge& oldest_pending_;
+  Gauge& disk_percent_;
+  Gauge& lag_percent_;
+  Gauge& pressure_level_;
   std::map<std::string, Counter*, std::less<>> deleted_;  // by reason
 };
 

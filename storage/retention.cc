@@ -53,6 +53,8 @@ class Planner {
     delete_early();
     if (crowded() && over_max_bytes()) expire_for_space();
     decide_refusal();
+    measure_disk();
+    for (const RetentionLane& lane : input_.lanes) measure_lag(lane);
     return std::move(plan_);
   }
 
@@ -270,6 +272,68 @@ class Planner {
       return true;
     }
     return false;
+  }
+
+  // ---- how near a refusal is
+
+  static unsigned share(uint64_t part, uint64_t whole) {
+    const double percent =
+        static_cast<double>(part) * 100 / static_cast<double>(std::max<uint64_t>(whole, 1));
+    return static_cast<unsigned>(std::min(percent, 1000.0));
+  }
+
+  // Bytes that go as soon as they are needed: finished, or held only by lanes that drop the oldest.
+  uint64_t reclaimable_bytes() const {
+    uint64_t bytes = 0;
+    if (input_.lanes.empty()) return bytes;
+    for (unsigned shard = 0; shard < input_.shards.size(); ++shard) {
+      const Segments& segments = input_.shards[shard];
+      for (size_t i = deleted_[shard]; i < segments.size() && segments[i].sealed; ++i) {
+        const bool held =
+            std::any_of(input_.lanes.begin(), input_.lanes.end(), [&](const RetentionLane& lane) {
+              return lane.options.policy == BacklogPolicy::kRefuseNew && !is_empty(segments[i]) &&
+                     low_of(lane, shard) <= segments[i].last;
+            });
+        if (held) break;
+        bytes += segments[i].bytes;
+      }
+    }
+    return bytes;
+  }
+
+  void measure_disk() {
+    const uint64_t reclaimable = reclaimable_bytes();
+    const uint64_t held = total_bytes_ - std::min(total_bytes_, reclaimable);
+    const uint64_t free = input_.disk_free_bytes + freed_bytes_ + reclaimable;
+    const unsigned of_store = share(held, input_.max_bytes);
+    const unsigned of_disk = share(input_.reserve_bytes, free);
+    plan_.disk.percent = std::max(of_store, of_disk);
+    plan_.disk.detail =
+        of_store >= of_disk
+            ? fmt::format(
+                  "{} of {} bytes (store.max_bytes) are used by events that may not be "
+                  "deleted: {}",
+                  held, input_.max_bytes, holders())
+            : fmt::format(
+                  "{} bytes are free on the disk, new events are refused below {} "
+                  "(store.reserve_bytes)",
+                  free, input_.reserve_bytes);
+  }
+
+  void measure_lag(const RetentionLane& lane) {
+    const LaneOptions& options = lane.options;
+    if (options.policy != BacklogPolicy::kRefuseNew) return;
+    unsigned percent = 0;
+    if (options.max_backlog_bytes > 0)
+      percent = share(backlog_bytes(lane, input_.shards), options.max_backlog_bytes);
+    if (options.max_backlog_age_ms > 0 && lane.oldest_pending_ms > 0)
+      percent = std::max(
+          percent,
+          share(static_cast<uint64_t>(std::max<int64_t>(input_.now_ms - lane.oldest_pending_ms, 0)),
+                static_cast<uint64_t>(options.max_backlog_age_ms)));
+    if (percent <= plan_.lag.percent) return;
+    plan_.lag.percent = percent;
+    plan_.lag.detail = fmt::format("{} has used {} % of its max_backlog", options.name, percent);
   }
 
   // Who holds the oldest segment, in words.

@@ -72,11 +72,19 @@ struct Expiry {
   std::string_view reason;
 };
 
+// How much of a limit is used up, and whose, in words. 100: new events are refused.
+struct Fill {
+  unsigned percent = 0;
+  std::string detail;
+};
+
 struct RetentionPlan {
   std::vector<Deletion> deletions;  // per shard oldest first
   std::vector<Expiry> expiries;     // at most one per lane and shard
   Refusal refusal = Refusal::kNone;
   std::string detail;  // the refusal in words, with names, numbers and what to do
+  Fill disk;           // by what may not be deleted, after the plan
+  Fill lag;            // of the fullest backlog whose policy is to refuse new events
 };
 
 RetentionPlan plan_retention(const RetentionInput& input);

@@ -125,6 +125,12 @@ class State {
   virtual std::unique_ptr<LaneClient> make_lane_client(Wakeup& wakeup) = 0;
   virtual Status create_lane(const LaneOptions& lane, const std::vector<uint64_t>& ends) = 0;
   virtual Status delete_lane(std::string_view name) = 0;
+  // As Store::configure_lanes and Store::requeue_expired.
+  virtual Status configure_lanes(const std::vector<LaneOptions>& lanes,
+                                 const std::vector<uint64_t>& ends) = 0;
+  virtual Result<uint64_t> requeue_expired(std::string_view lane,
+                                           const std::vector<ExpiredRange>& ranges,
+                                           const LogView& log) = 0;
   virtual uint64_t next_batch_number() = 0;  // never blocks
   virtual Result<std::vector<DeliveryRow>> deliveries(std::string_view lane,
                                                       Position position) const = 0;

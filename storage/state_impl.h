@@ -63,6 +63,10 @@ class StateImpl final : public State {
   std::unique_ptr<LaneClient> make_lane_client(Wakeup& wakeup) override;
   Status create_lane(const LaneOptions& lane, const std::vector<uint64_t>& ends) override;
   Status delete_lane(std::string_view name) override;
+  Status configure_lanes(const std::vector<LaneOptions>& lanes,
+                         const std::vector<uint64_t>& ends) override;
+  Result<uint64_t> requeue_expired(std::string_view lane, const std::vector<ExpiredRange>& ranges,
+                                   const LogView& log) override;
   uint64_t next_batch_number() override;
   Result<std::vector<DeliveryRow>> deliveries(std::string_view lane,
                                               Position position) const override;

@@ -108,6 +108,14 @@ Status count_set(const LogView& log, unsigned shard, IntervalSet& set, TenantCou
   return {};
 }
 
+// Retention decided by an older look at the lanes: what was requeued since then stays.
+bool holds_requeued(const LaneRecord& lane, const SegmentTrim& trim) {
+  if (!lane.holds || trim.shard >= lane.state.shards.size()) return false;
+  for (const auto& [number, range] : lane.state.shards[trim.shard].open)
+    if (range.requeued() && range.first <= trim.last) return true;
+  return false;
+}
+
 }  // namespace
 
 Status apply_lane_update(StateWork& work, LaneRecord& lane, const LaneUpdate& update,
@@ -149,6 +157,45 @@ Status apply_expiry(StateWork& work, const Expiry& expiry, const LogView& log, i
   return {};
 }
 
+Status apply_requeue(StateWork& work, LaneRecord& lane, const ExpiredRange& range, uint64_t number,
+                     const LogView& log, int64_t now_ms, uint64_t* events) {
+  if (range.shard >= lane.state.shards.size()) return {};
+  LaneShard& shard = lane.state.shards[range.shard];
+  const auto row = lane.expired.find({range.shard, range.first});
+  if (row == lane.expired.end() || row->second.last != range.last ||
+      range.first < work.past()[range.shard].lowest_live || range.last >= shard.frontier)
+    return {};
+  TenantCounts there;
+  WEIR_RETURN_IF_ERROR(count_events(log, range.shard, {range.first, range.last}, &there));
+  LaneDelta& delta = work.delta(lane);
+  // A row may count fewer events than lie in its range: the others were filtered out when a batch
+  // was made of it. Whose they were is known only in proportion.
+  const uint64_t counted = row->second.events;
+  const auto take = [&](OutcomeCounts& counts, uint64_t given_up) {
+    counts.expired -= std::min(counts.expired, given_up);
+  };
+  take(lane.state.counts, counted);
+  for (const auto& [tenant, count] : there.tenants) {
+    take(lane.state.tenants[tenant], count * std::min(counted, there.events) / there.events);
+    delta.tenants.insert(tenant);
+  }
+  OpenRange open;
+  open.number = number;
+  open.shard = range.shard;
+  open.first = range.first;
+  open.last = range.last;
+  open.state = RangeState::kDelayed;
+  open.opened_ms = now_ms;
+  open.owner = OpenRange::kRequeued;
+  shard.open[number] = open;
+  shard.floor = std::min(shard.floor, range.first);
+  delta.ranges.insert(number);
+  delta.expired.insert(row->first);
+  lane.expired.erase(row);
+  *events += there.events;
+  return {};
+}
+
 Status apply_trim(StateWork& work, const SegmentTrim& trim, const LogView& log,
                   const DeadLetters& letters) {
   constexpr size_t kRowsPerTrim = 20'000;
@@ -156,6 +203,9 @@ Status apply_trim(StateWork& work, const SegmentTrim& trim, const LogView& log,
     return fail(ErrorCode::kInvalidArgument, "there is no shard {}", trim.shard);
   const uint64_t first = work.past()[trim.shard].lowest_live;
   if (trim.last < first) return {};  // decided before
+  for (const std::string& name : work.lane_names())
+    if (holds_requeued(*work.lane(name), trim))
+      return fail(ErrorCode::kBusy, "events up to {} were requeued for {}", trim.last, name);
   const std::set<uint64_t> kept = letters.numbers(trim.shard, first, trim.last);
   IntervalSet with_letter;
   for (uint64_t number : kept) with_letter.add(number, number);

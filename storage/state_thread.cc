@@ -359,6 +359,45 @@ Status StateImpl::delete_lane(std::string_view name) {
   return run_on_thread([&](StateWork& work) { return work.remove_lane(name); });
 }
 
+Status StateImpl::configure_lanes(const std::vector<LaneOptions>& lanes,
+                                  const std::vector<uint64_t>& ends) {
+  return run_on_thread([&](StateWork& work) -> Status {
+    for (const LaneOptions& lane : lanes)
+      WEIR_RETURN_IF_ERROR(add_configured_lane(work, lane, ends));
+    for (const std::string& name : work.lane_names()) {
+      const bool configured = std::any_of(
+          lanes.begin(), lanes.end(), [&](const LaneOptions& lane) { return lane.name == name; });
+      LaneRecord& record = *work.lane(name);
+      if (!configured && record.state.kind == LaneKind::kDestination) record.holds = false;
+    }
+    return {};
+  });
+}
+
+Result<uint64_t> StateImpl::requeue_expired(std::string_view name,
+                                            const std::vector<ExpiredRange>& ranges,
+                                            const LogView& log) {
+  uint64_t events = 0;
+  const auto open = [&](StateWork& work) -> Status {
+    events = 0;
+    LaneRecord* lane = work.lane(name);
+    if (lane == nullptr) return fail(ErrorCode::kNotFound, "there is no lane {}", name);
+    LaneUpdate opened;  // of so many ranges: the bound of open ones is checked as for any update
+    opened.put.resize(ranges.size());
+    for (OpenRange& range : opened.put) range.number = range.first = range.last = 1;
+    WEIR_RETURN_IF_ERROR(check_update(*lane, opened));
+    for (const ExpiredRange& range : ranges) {
+      const uint64_t number = next_batch_.fetch_add(1, std::memory_order_relaxed);
+      WEIR_RETURN_IF_ERROR(
+          apply_requeue(work, *lane, range, number, log, clock_.wall_ms(), &events));
+      if (number >= reserved_batches_) WEIR_RETURN_IF_ERROR(reserve_batches(work, number + 1));
+    }
+    return {};
+  };
+  WEIR_RETURN_IF_ERROR(run_on_thread(open));
+  return events;
+}
+
 Status StateImpl::expire(const std::vector<Expiry>& expiries, const LogView& log) {
   if (expiries.empty()) return {};
   std::vector<uint64_t> events(expiries.size());

@@ -95,6 +95,11 @@ Status apply_expiry(StateWork& work, const Expiry& expiry, const LogView& log, i
 Status apply_trim(StateWork& work, const SegmentTrim& trim, const LogView& log,
                   const DeadLetters& letters);
 
+// Opens an expired range again under the number, if its row is still there as `range` says and its
+// events are on disk; adds how many they are to *events.
+Status apply_requeue(StateWork& work, LaneRecord& lane, const ExpiredRange& range, uint64_t number,
+                     const LogView& log, int64_t now_ms, uint64_t* events);
+
 // A lane that starts now: at 1, or at the ends.
 LaneRecord make_lane(uint32_t id, const LaneOptions& options, unsigned shards,
                      const std::vector<uint64_t>& ends);

@@ -49,6 +49,19 @@ class StoreImpl final : public Store, public WriterEvents {
   unsigned shards() const override { return static_cast<unsigned>(sets_.size()); }
 
   std::string admission_detail() const override { return admission_state_.detail(); }
+  std::string pressure_detail() const override {
+    return maintenance_ == nullptr ? "" : maintenance_->pressure_detail();
+  }
+  unsigned append_queue_percent() const override {
+    return static_cast<unsigned>(queue_.bytes() * 100 / queue_.max_bytes());
+  }
+  void set_draining(bool draining) override {
+    if (draining)
+      admission_state_.set(Refusal::kDraining,
+                           "it was asked to drain (`weir drain --resume` ends it)");
+    else
+      admission_state_.clear(Refusal::kDraining);
+  }
   std::unique_ptr<Appender> make_appender(Wakeup& wakeup) override;
 
   ShardStatus shard_status(unsigned shard) const override;
@@ -58,6 +71,9 @@ class StoreImpl final : public Store, public WriterEvents {
     return log_->read(shard, from, limits, visit);
   }
   Result<std::optional<Position>> find(std::string_view tenant, std::string_view key) override;
+  Result<EventPlace> place(Position position) const override {
+    return log_->place(position.shard, position.number);
+  }
   void subscribe(Wakeup& wakeup) override;
   void unsubscribe(Wakeup& wakeup) override;
 
@@ -72,6 +88,9 @@ class StoreImpl final : public Store, public WriterEvents {
   }
   Status create_lane(const LaneOptions& lane) override { return state_->create_lane(lane, ends()); }
   Status delete_lane(std::string_view name) override { return state_->delete_lane(name); }
+  Status configure_lanes(const std::vector<LaneOptions>& lanes) override {
+    return state_->configure_lanes(lanes, ends());
+  }
   int64_t oldest_pending_ms(std::string_view name) const override {
     const auto state = state_->lane(name);
     return state ? storage::oldest_pending_ms(*state, *log_) : 0;
@@ -89,6 +108,10 @@ class StoreImpl final : public Store, public WriterEvents {
   }
   Result<std::vector<ExpiredRange>> expired(std::string_view lane) override {
     return state_->expired(lane);
+  }
+  Result<uint64_t> requeue_expired(std::string_view lane,
+                                   const std::vector<ExpiredRange>& ranges) override {
+    return state_->requeue_expired(lane, ranges, *log_);
   }
 
  private:
@@ -143,7 +166,7 @@ Status StoreImpl::start() {
   }
   maintenance_ =
       std::make_unique<Maintenance>(Maintenance::Parts{options_, clock_, metrics_, admission_state_,
-                                                       *state_, *log_, sets, writers},
+                                                       pressure_, *state_, *log_, sets, writers},
                                     std::move(orphans_));
   for (auto& writer : writers_) WEIR_RETURN_IF_ERROR(writer->start());
   maintenance_->start();

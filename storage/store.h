@@ -24,6 +24,7 @@
 #include "storage/base/metrics.h"
 #include "storage/base/result.h"
 #include "storage/lane.h"
+#include "storage/pressure.h"
 
 namespace weir::storage {
 
@@ -44,7 +45,8 @@ struct StoreOptions {
   int64_t dedupe_window_ms = 24LL * 3'600'000;
   uint64_t dedupe_max_entries = 20'000'000;
   uint64_t dead_letter_max = 1'000'000;  // past it the lane stops instead of losing events
-  std::vector<LaneOptions> lanes;        // configured destinations, declared consumers
+  PressureLimits pressure;
+  std::vector<LaneOptions> lanes;  // configured destinations, declared consumers
 };
 
 struct StoredEvent {
@@ -110,12 +112,25 @@ struct FreshCounts {
 };
 
 struct DeadLetterFilter {
-  std::string lane;    // empty: any
-  std::string reason;  // empty: any
-  std::string tenant;  // empty: any
+  std::string lane;              // empty: any
+  std::string reason;            // empty: any
+  std::string tenant;            // empty: any
+  std::string name;              // of the event; empty: any
+  std::string event_id;          // empty: any
+  int64_t since_ms = INT64_MIN;  // failed at or after
+  int64_t until_ms = INT64_MAX;  // failed before
   uint64_t after_id = 0;
   size_t limit = 100;
   bool with_payload = false;
+};
+
+// Where an event lies.
+struct EventPlace {
+  std::string file;  // in the data directory
+  uint64_t first = 0;
+  uint64_t last = 0;
+  bool sealed = false;
+  int64_t committed_ms = 0;  // of the group commit that made it durable
 };
 
 class Store {
@@ -137,6 +152,12 @@ class Store {
   // ---- write. Any thread; one relaxed load. kNone: the next commit can succeed.
   Refusal admission() const { return admission_.load(std::memory_order_relaxed); }
   virtual std::string admission_detail() const = 0;  // the reason in words, for logs and /readyz
+  // How near disk and backlogs are to that; one relaxed load.
+  Pressure pressure() const { return pressure_.load(std::memory_order_relaxed); }
+  virtual std::string pressure_detail() const = 0;
+  virtual unsigned append_queue_percent() const = 0;  // of append_queue_bytes; one relaxed load
+  // Refuses new events (Refusal::kDraining) until it is called with false.
+  virtual void set_draining(bool draining) = 0;
   virtual std::unique_ptr<Appender> make_appender(Wakeup& wakeup) = 0;
 
   // ---- read. Any thread.
@@ -148,6 +169,8 @@ class Store {
                                   FunctionRef<bool(const StoredEvent&)> visit) = 0;
   // The position of an event by its idempotency key, if the sidecars or the index still know it.
   virtual Result<std::optional<Position>> find(std::string_view tenant, std::string_view key) = 0;
+  // kNotFound: not on disk (any more).
+  virtual Result<EventPlace> place(Position position) const = 0;
   // Notified after each commit (at most once until the owner resets it). LIFETIME: until
   // unsubscribe.
   virtual void subscribe(Wakeup& wakeup) = 0;
@@ -162,6 +185,9 @@ class Store {
   // Creates a lane at run time (a consumer named in a request). Durable when it returns.
   virtual Status create_lane(const LaneOptions& options) = 0;
   virtual Status delete_lane(std::string_view name) = 0;
+  // The configuration changed: makes lanes that are missing, gives the others their options, lets
+  // go of segments held by destinations that are not in it. All or nothing, durable on return.
+  virtual Status configure_lanes(const std::vector<LaneOptions>& lanes) = 0;
   // Received time of the lane's oldest unfinished event, 0 when it has none.
   virtual int64_t oldest_pending_ms(std::string_view lane) const = 0;
 
@@ -174,9 +200,14 @@ class Store {
   virtual Result<DeadLetter> dead_letter(uint64_t id) = 0;
   virtual Result<std::vector<DeliveryRow>> deliveries(std::string_view lane, Position position) = 0;
   virtual Result<std::vector<ExpiredRange>> expired(std::string_view lane) = 0;
+  // Makes expired ranges open again (OpenRange::requeued()), as far as their rows are still there
+  // and their events on disk; returns how many events. The lane's owner has to be woken.
+  virtual Result<uint64_t> requeue_expired(std::string_view lane,
+                                           const std::vector<ExpiredRange>& ranges) = 0;
 
  protected:
   std::atomic<Refusal> admission_{Refusal::kNone};
+  std::atomic<Pressure> pressure_{};
 };
 
 // ---- tools; work on a directory whether or not a server has it open (they only read).

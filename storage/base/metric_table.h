@@ -47,6 +47,10 @@
   X(kParseSliceOverruns, kCounter, "weir_parse_slice_overruns_total", 1, "", "Slices longer than reactor.slice_us") \
   X(kRequestSlices, kHistogram, "weir_request_slices", 1, "", "Slices one request took")                       \
   X(kPipelineErrors, kCounter, "weir_pipeline_unavailable_total", 1, "reason", "Requests answered 503, by reason") \
+  X(kEventsShed, kCounter, "weir_events_shed_total", 1, "priority,cause", "Events refused under pressure by their priority (low, normal), by what was short: disk, memory, lag") \
+  X(kRateLimited, kCounter, "weir_rate_limited_requests_total", 1, "key", "Requests over the rate of their write key, answered 429; by the name of the key") \
+  X(kPressurePercent, kGauge, "weir_pressure_percent", 1, "cause", "How much of disk, memory and backlog limits is used up; at 100 new events are refused") \
+  X(kPressureLevel, kGauge, "weir_pressure_level", 1, "", "By disk and lag: 0 none, 1 not ready, 2 low priority is shed, 3 normal too") \
   /* store */                                                                                                   \
   X(kCommitSeconds, kHistogram, "weir_commit_seconds", 1e-9, "shard", "One group commit, from its first event taken to durable") \
   X(kSyncSeconds, kHistogram, "weir_sync_seconds", 1e-9, "shard", "The commit call itself: write, fdatasync, meta page") \
@@ -93,6 +97,8 @@
   X(kStatsComputed, kCounter, "weir_stats_computed_total", 1, "cause", "Fresh counts: expired cache or forced") \
   X(kStreamSubscribers, kGauge, "weir_stream_subscribers", 1, "topic", "Clients that listen to a stream of the admin listener") \
   X(kStreamFrames, kCounter, "weir_stream_frames_total", 1, "topic,outcome", "Frames for subscribers: sent, or skipped because the client reads too slowly") \
+  X(kTailListeners, kGauge, "weir_tail_listeners", 1, "", "Clients that watch live events (`weir tail`)")       \
+  X(kTailDropped, kCounter, "weir_tail_dropped_total", 1, "", "Events that were not shown to them because they or the bound were too slow") \
   X(kLogDropped, kCounter, "weir_log_lines_dropped_total", 1, "", "Log lines dropped by the rate limit")
 // clang-format on
 

@@ -125,6 +125,17 @@ class FakeStore : public storage::Store {
   Result<std::optional<Position>> find(std::string_view, std::string_view) override {
     return none();
   }
+  Result<storage::EventPlace> place(Position) const override { return none(); }
+  std::string pressure_detail() const override { return "because the test says so"; }
+  unsigned append_queue_percent() const override { return queue_percent; }
+  void set_draining(bool) override {}
+  Status configure_lanes(const std::vector<storage::LaneOptions>&) override { return none(); }
+  Result<uint64_t> requeue_expired(std::string_view,
+                                   const std::vector<storage::ExpiredRange>&) override {
+    return none();
+  }
+  void set_pressure(storage::Pressure pressure) { pressure_.store(pressure); }
+  unsigned queue_percent = 0;
   void subscribe(Wakeup&) override {}
   void unsubscribe(Wakeup&) override {}
   uint64_t next_batch_number() override { return 1; }

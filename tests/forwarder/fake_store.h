@@ -201,6 +201,32 @@ class FakeStore : public storage::Store {
   Result<std::optional<Position>> find(std::string_view, std::string_view) override {
     return std::nullopt;
   }
+  Result<storage::EventPlace> place(Position) const override { return storage::EventPlace{}; }
+  std::string pressure_detail() const override { return {}; }
+  unsigned append_queue_percent() const override { return 0; }
+  void set_draining(bool) override {}
+  Status configure_lanes(const std::vector<storage::LaneOptions>& lanes) override {
+    for (const storage::LaneOptions& lane : lanes) add_lane_if_missing(lane.name);
+    return {};
+  }
+  // As the real one: the rows go, their ranges are open again.
+  Result<uint64_t> requeue_expired(std::string_view name,
+                                   const std::vector<storage::ExpiredRange>& ranges) override {
+    const std::lock_guard lock(mutex_);
+    uint64_t events = 0;
+    for (const storage::ExpiredRange& range : ranges) {
+      storage::OpenRange open;
+      open.number = disk_.next_batch++;
+      open.shard = range.shard;
+      open.first = range.first;
+      open.last = range.last;
+      open.owner = storage::OpenRange::kRequeued;
+      disk_.lanes.find(name)->second.shards[range.shard].open[open.number] = open;
+      events += range.events;
+    }
+    disk_.expired.clear();
+    return events;
+  }
   void subscribe(Wakeup& wakeup) override {
     const std::lock_guard lock(mutex_);
     subscribers_.push_back(&wakeup);
@@ -368,6 +394,10 @@ class FakeStore : public storage::Store {
         disk_.letters.erase(change.id);
         --lane.counts.failed;
         ++lane.counts.sent;
+      } else if (change.kind == Kind::kRetried) {
+        storage::DeadLetter& letter = disk_.letters.at(change.id);
+        letter.requeue_attempts = change.replacement.requeue_attempts;
+        letter.requeued_ms = change.replacement.requeued_ms;
       } else {
         disk_.letters[change.id] = change.replacement;
       }

@@ -106,6 +106,61 @@ TEST(DeadLetters, AreFilteredAndPaged) {
                                                Pair(Pair("b", "x"), 2), Pair(Pair("b", "y"), 3)));
 }
 
+TEST(DeadLetters, AreFilteredByNameIdAndTimeOfFailure) {
+  TempDirectory directory;
+  Letters l(directory.path());
+  for (uint64_t n = 1; n <= 4; ++n) {
+    LaneUpdate update = update_of("saas");
+    DeadLetter letter = letter_of(n);
+    letter.event_name = n % 2 ? "odd" : "even";
+    letter.failed_ms = static_cast<int64_t>(n) * 1000;
+    update.dead_letters = {letter};
+    l.apply(update);
+  }
+  l.open();  // the index is built again from the files
+  DeadLetterFilter filter;
+  filter.name = "odd";
+  EXPECT_THAT(l.numbers(filter), ElementsAre(1, 3));
+  filter.since_ms = 2000;
+  EXPECT_THAT(l.numbers(filter), ElementsAre(3));
+  filter = {};
+  filter.since_ms = 2000;
+  filter.until_ms = 4000;
+  EXPECT_THAT(l.numbers(filter), ElementsAre(2, 3));
+  filter = {};
+  filter.event_id = "event-4";
+  EXPECT_THAT(l.numbers(filter), ElementsAre(4));
+}
+
+TEST(DeadLetters, TriesSinceTheRequeueAndItsTimeSurviveARestart) {
+  TempDirectory directory;
+  Letters l(directory.path());
+  l.fail_event(7);
+  l.clock.set_wall_ms(5'000);
+  l.change(7, Change::Kind::kRequeued);
+  auto letter = l.letters->get(l.id_of(7));
+  EXPECT_TRUE(letter->requeued);
+  EXPECT_EQ(letter->requeue_attempts, 0u);
+  EXPECT_EQ(letter->requeued_ms, 5'000);
+  DeadLetter progress;
+  progress.requeue_attempts = 3;
+  progress.requeued_ms = 5'000;
+  l.change(7, Change::Kind::kRetried, progress);
+  l.open();
+  letter = l.letters->get(l.id_of(7));
+  EXPECT_TRUE(letter->requeued);
+  EXPECT_EQ(letter->requeue_attempts, 3u);
+  EXPECT_EQ(letter->requeued_ms, 5'000);
+  EXPECT_EQ(letter->attempts, 1u);  // counted in when it fails again
+  DeadLetter again = letter_of(7, "http_500");
+  again.attempts = 4;
+  l.change(7, Change::Kind::kFailedAgain, again);
+  letter = l.letters->get(l.id_of(7));
+  EXPECT_FALSE(letter->requeued);
+  EXPECT_EQ(letter->requeue_attempts, 0u);
+  EXPECT_EQ(letter->attempts, 4u);
+}
+
 TEST(DeadLetters, WhatWasNotConfirmedIsDroppedAtStart) {
   TempDirectory directory;
   Letters l(directory.path());

@@ -55,6 +55,46 @@ TEST(Retention, WithoutALaneOnlyRetentionCounts) {
   EXPECT_EQ(plan.refusal, Refusal::kStoreFull);
 }
 
+TEST(Retention, TheDiskIsAsFullAsWhatMayNotBeDeleted) {
+  RetentionInput in = input();  // 3,500 bytes, the first segment past its retention
+  in.max_bytes = 5'000;
+  EXPECT_EQ(plan_retention(in).disk.percent, 50u);  // without a lane nothing but retention deletes
+  in.lanes = {lane("saas", {250})};
+  // The second segment is finished: it goes as soon as its space is needed.
+  EXPECT_EQ(plan_retention(in).disk.percent, 30u);
+  EXPECT_THAT(plan_retention(in).disk.detail, HasSubstr("1500 of 5000 bytes"));
+  in.lanes = {lane("saas", {1})};
+  EXPECT_EQ(plan_retention(in).disk.percent, 70u);
+  EXPECT_THAT(plan_retention(in).disk.detail, HasSubstr("held by saas"));
+  // A lane that drops the oldest gives its segments up before anything is refused.
+  in.lanes = {lane("saas", {1}, BacklogPolicy::kDropOldest)};
+  EXPECT_EQ(plan_retention(in).disk.percent, 10u);
+}
+
+TEST(Retention, TheDiskIsAlsoAsFullAsTheReserveIsNear) {
+  RetentionInput in = input();
+  in.lanes = {lane("saas", {1})};
+  in.reserve_bytes = 1'000;
+  in.disk_free_bytes = 1'250;
+  const auto plan = plan_retention(in);
+  EXPECT_EQ(plan.disk.percent, 80u);
+  EXPECT_EQ(plan.refusal, Refusal::kNone);
+  EXPECT_THAT(plan.disk.detail, HasSubstr("store.reserve_bytes"));
+}
+
+TEST(Retention, TheLagIsThatOfTheFullestBacklogThatRefuses) {
+  RetentionInput in = input();
+  in.lanes = {lane("half", {1}), lane("drops", {1}, BacklogPolicy::kDropOldest), lane("free", {1})};
+  in.lanes[0].options.max_backlog_bytes = 7'000;
+  in.lanes[1].options.max_backlog_bytes = 1'000;
+  EXPECT_EQ(plan_retention(in).lag.percent, 50u);
+  EXPECT_THAT(plan_retention(in).lag.detail, HasSubstr("half"));
+  in.lanes[2].options.max_backlog_age_ms = 10 * kHour;
+  in.lanes[2].oldest_pending_ms = kNow - 9 * kHour;
+  EXPECT_EQ(plan_retention(in).lag.percent, 90u);
+  EXPECT_THAT(plan_retention(in).lag.detail, HasSubstr("free"));
+}
+
 TEST(Retention, ALaneThatHasNotFinishedHoldsItsSegmentBeyondRetention) {
   RetentionInput in = input();
   in.lanes = {lane("saas", {100})};

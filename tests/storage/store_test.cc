@@ -118,6 +118,43 @@ TEST_F(StoreTest, ACleanStopSealsEverythingSoThatTheNextStartWalksNothing) {
   EXPECT_TRUE(directory_.names("1.weir-lock").empty());
 }
 
+TEST_F(StoreTest, TellsWhereAnEventLiesAndWhenItWasCommitted) {
+  open();
+  const int64_t before = Clock::system().wall_ms();
+  {
+    TestClient client(*store_);
+    client.put("k1");
+    client.put("k2");
+    const auto place = store_->place({0, 2});
+    ASSERT_TRUE(place) << place.error().message;
+    EXPECT_EQ(place->first, 1u);
+    EXPECT_FALSE(place->sealed);
+    EXPECT_GE(place->committed_ms, before);
+    EXPECT_LE(place->committed_ms, Clock::system().wall_ms());
+    EXPECT_TRUE(std::filesystem::exists(directory_.path() + "/" + place->file)) << place->file;
+    EXPECT_EQ(store_->place({0, 3}).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(store_->place({9, 1}).error().code, ErrorCode::kNotFound);
+    store_->stop();
+  }
+  store_.reset();
+  open();
+  const auto sealed = store_->place({0, 1});
+  ASSERT_TRUE(sealed) << sealed.error().message;
+  EXPECT_TRUE(sealed->sealed);
+  EXPECT_EQ(sealed->last, 2u);
+  store_->stop();
+}
+
+TEST_F(StoreTest, DrainingRefusesUntilItIsResumed) {
+  open();
+  store_->set_draining(true);
+  EXPECT_EQ(store_->admission(), Refusal::kDraining);
+  EXPECT_NE(store_->admission_detail(), "");
+  store_->set_draining(false);
+  EXPECT_EQ(store_->admission(), Refusal::kNone);
+  store_->stop();
+}
+
 TEST_F(StoreTest, ASecondProcessIsRefusedWithThePidOfTheFirst) {
   open();
   MetricRegistry metrics;

@@ -33,6 +33,22 @@ class FakeStore : public storage::Store {
   Result<std::optional<Position>> find(std::string_view, std::string_view) override {
     return std::optional<Position>();
   }
+  Result<storage::EventPlace> place(Position) const override { return event_place; }
+  std::string pressure_detail() const override { return "the disk is nearly full"; }
+  unsigned append_queue_percent() const override { return 0; }
+  void set_draining(bool draining) override {
+    set_admission(draining ? storage::Refusal::kDraining : storage::Refusal::kNone);
+  }
+  Status configure_lanes(const std::vector<storage::LaneOptions>&) override { return {}; }
+  Result<uint64_t> requeue_expired(std::string_view,
+                                   const std::vector<storage::ExpiredRange>& ranges) override {
+    uint64_t events = 0;
+    for (const storage::ExpiredRange& range : ranges) {
+      events += range.events;
+      requeued_ranges.push_back(range);
+    }
+    return events;
+  }
   void subscribe(Wakeup&) override {}
   void unsubscribe(Wakeup&) override {}
   uint64_t next_batch_number() override { return 1; }
@@ -70,7 +86,7 @@ class FakeStore : public storage::Store {
     return std::vector<storage::DeliveryRow>();
   }
   Result<std::vector<storage::ExpiredRange>> expired(std::string_view) override {
-    return std::vector<storage::ExpiredRange>();
+    return expired_ranges;
   }
 
   void set_admission(storage::Refusal refusal) { admission_.store(refusal); }
@@ -105,6 +121,9 @@ class FakeStore : public storage::Store {
   std::mutex mutex;
   std::map<uint64_t, storage::DeadLetter> letters;
   std::vector<storage::LaneState> lane_states;
+  storage::EventPlace event_place;
+  std::vector<storage::ExpiredRange> expired_ranges;
+  std::vector<storage::ExpiredRange> requeued_ranges;
   storage::StoreTotals store_totals;
   storage::ShardStatus shard;
   storage::FreshCounts fresh;
