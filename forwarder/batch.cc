@@ -86,18 +86,20 @@ bool EventFilter::wants(const EventFields& fields) const {
 
 BatchReader::BatchReader(storage::Store& store, const EventFilter& filter,
                          const BatchOptions& limits, std::string_view lane_name, uint16_t shard,
-                         uint64_t from, std::unique_ptr<Encoder> encoder)
+                         uint64_t from, std::unique_ptr<Encoder> encoder, uint64_t last)
     : store_(store),
       filter_(filter),
       limits_(limits),
       lane_name_(lane_name),
       shard_(shard),
       encoder_(std::move(encoder)),
+      last_(last),
       first_(from),
       cursor_(from) {}
 
 uint64_t BatchReader::unread() const {
-  const uint64_t end = store_.committed_end(shard_);
+  uint64_t end = store_.committed_end(shard_);
+  if (last_ < end) end = last_ + 1;
   return end > cursor_ ? end - cursor_ : 0;
 }
 
@@ -160,6 +162,7 @@ Status BatchReader::gather(uint64_t max_events, int64_t now_wall_ms) {
       return !full_;
     };
     storage::ReadLimits limits;
+    limits.last = last_;
     limits.max_events = max_events;
     limits.max_bytes = limits_.max_bytes;
     auto read = store_.read(shard_, cursor_, limits, visit);
@@ -167,6 +170,7 @@ Status BatchReader::gather(uint64_t max_events, int64_t now_wall_ms) {
     missing_ += read->missing;
     at_end = read->at_end || (stopped_at == 0 && read->next <= cursor_);
     cursor_ = stopped_at != 0 ? stopped_at : std::max({cursor_, read->next, visited + 1});
+    at_end = at_end || cursor_ > last_;
     full_ = full_ || missing_ >= kMaxMissingPerUpdate;
   }
   return {};
@@ -174,7 +178,7 @@ Status BatchReader::gather(uint64_t max_events, int64_t now_wall_ms) {
 
 Result<bool> BatchReader::take(int64_t now_wall_ms, Batch* batch, storage::LaneUpdate* update,
                                uint64_t* missing) {
-  update->frontiers.emplace_back(shard_, cursor_);
+  if (last_ == UINT64_MAX) update->frontiers.emplace_back(shard_, cursor_);
   skipped_.add_to(*update, &storage::OutcomeCounts::skipped);
   update->counts.failed += undecodable_.size();
   // Whose the undecodable ones are nobody can say any more: only the lane counts them.

@@ -92,10 +92,11 @@ Fate judge(const storage::StoredEvent& event, const EventFilter& filter, EventFi
 // take() hands it over.
 class BatchReader {
  public:
-  // LIFETIME: store, filter and lane_name outlive the reader.
+  // last: nothing above is read; then it belongs to a range and moves no frontier. LIFETIME: store,
+  // filter and lane_name outlive the reader.
   BatchReader(storage::Store& store, const EventFilter& filter, const BatchOptions& limits,
               std::string_view lane_name, uint16_t shard, uint64_t from,
-              std::unique_ptr<Encoder> encoder);
+              std::unique_ptr<Encoder> encoder, uint64_t last = UINT64_MAX);
 
   uint16_t shard() const { return shard_; }
   uint64_t cursor() const { return cursor_; }
@@ -124,6 +125,7 @@ class BatchReader {
   const uint16_t shard_;
   std::unique_ptr<Encoder> encoder_;
 
+  const uint64_t last_;
   uint64_t first_;   // where the batch in progress begins
   uint64_t cursor_;  // the next number to read
   bool full_ = false;

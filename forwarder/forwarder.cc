@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -20,30 +21,64 @@
 namespace weir::forwarder {
 namespace {
 
+Status check_destination(const DestinationOptions& options, std::set<std::string>* names) {
+  if (options.name.empty())
+    return fail(ErrorCode::kInvalidArgument, "a destination has no name; give it one");
+  if (!names->insert(options.name).second)
+    return fail(ErrorCode::kInvalidArgument, "two destinations are named {}", options.name);
+  if (options.type != "http")
+    return fail(ErrorCode::kInvalidArgument, "destination {}: unknown type \"{}\"; known: http",
+                options.name, options.type);
+  if (options.concurrency == 0 || options.batch.max_events == 0)
+    return fail(ErrorCode::kInvalidArgument,
+                "destination {}: concurrency and batch.max_events must be at least 1",
+                options.name);
+  return {};
+}
+
+// The lane of a destination that was added since the store was opened.
+Status ensure_lane(storage::Store& store, const DestinationOptions& options) {
+  auto state = store.lane(options.name);
+  if (state) return {};
+  if (state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
+  storage::LaneOptions lane;
+  lane.name = options.name;
+  lane.kind = storage::LaneKind::kDestination;
+  lane.max_backlog_bytes = options.max_backlog_bytes;
+  lane.max_backlog_age_ms = options.max_backlog_age_ms;
+  lane.policy = options.backlog_policy;
+  return store.create_lane(lane);
+}
+
 class ForwarderThread : public Forwarder {
  public:
-  ForwarderThread(const ForwarderOptions& options, storage::Store& store, const Clock& clock)
-      : drain_ms_(options.drain_ms), store_(store), clock_(clock) {
+  ForwarderThread(const ForwarderOptions& options, storage::Store& store, const Clock& clock,
+                  MetricRegistry& metrics)
+      : identity_{options.node, store.id().text()},
+        drain_ms_(options.drain_ms),
+        store_(store),
+        clock_(clock),
+        metrics_(metrics) {
     budget_.limit = options.max_memory_bytes;
   }
   ~ForwarderThread() override { stop(); }
 
-  void begin(const ForwarderOptions& options,
-             std::vector<std::unique_ptr<Destination>> destinations, MetricRegistry& metrics) {
+  Status begin(const ForwarderOptions& options) {
+    const auto lanes = [&]() -> Status {
+      for (const DestinationOptions& destination : options.destinations)
+        WEIR_RETURN_IF_ERROR(ensure_lane(store_, destination));
+      return {};
+    };
+    WEIR_RETURN_IF_ERROR(reconfigure(options.destinations, {}, lanes));
     client_ = store_.make_lane_client(marks_);
-    for (size_t i = 0; i < destinations.size(); ++i) {
-      lanes_.push_back(std::make_unique<Lane>(
-          options.destinations[i], Lane::Surroundings{store_, *client_, clock_, metrics, budget_},
-          std::move(destinations[i])));
-      lanes_.back()->start();
-    }
+    take_change();
     publish_status();
-    if (!lanes_.empty()) store_.subscribe(commits_);
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "weir-forward");
       ignore_broken_pipes();
       run();
     });
+    return {};
   }
 
   void stop() override {
@@ -51,7 +86,7 @@ class ForwarderThread : public Forwarder {
     stopping_.store(true);
     marks_.notify();
     thread_.join();
-    if (!lanes_.empty()) store_.unsubscribe(commits_);
+    if (subscribed_) store_.unsubscribe(commits_);
     publish_status();
   }
 
@@ -65,7 +100,101 @@ class ForwarderThread : public Forwarder {
     return status_;
   }
 
+  Status reconfigure(const std::vector<DestinationOptions>& destinations,
+                     const std::set<std::string>& changed, FunctionRef<Status()> commit) override {
+    WEIR_ASSIGN_OR_RETURN(auto change, prepare(destinations, changed));
+    WEIR_RETURN_IF_ERROR(commit());
+    names_ = change->names;
+    {
+      const std::lock_guard lock(status_mutex_);
+      filters_ = change->filters;
+      merge(change_, std::move(change));
+    }
+    marks_.notify();
+    return {};
+  }
+
+  std::optional<bool> wants(std::string_view destination, std::string_view record) const override {
+    EventFields fields;
+    const std::lock_guard lock(status_mutex_);
+    const auto filter = filters_.find(destination);
+    if (filter == filters_.end() || !decode_event_record(record, &fields)) return std::nullopt;
+    return !fields.sandbox && filter->second.wants(fields);
+  }
+
  private:
+  // Destinations that start, and the names of all there are from then on.
+  struct Change {
+    std::set<std::string> names;
+    std::map<std::string, EventFilter, std::less<>> filters;
+    std::vector<DestinationOptions> options;
+    std::vector<std::unique_ptr<Destination>> destinations;
+
+    bool starts(const std::string& name) const {
+      return std::any_of(options.begin(), options.end(),
+                         [&](const auto& starting) { return starting.name == name; });
+    }
+  };
+
+  // One change behind another that was not carried out yet: what the older one starts and the
+  // newer one keeps is started by the newer one.
+  static void merge(std::unique_ptr<Change>& waiting, std::unique_ptr<Change> newer) {
+    for (size_t i = 0; waiting != nullptr && i < waiting->options.size(); ++i) {
+      const std::string& name = waiting->options[i].name;
+      if (!newer->names.contains(name) || newer->starts(name)) continue;
+      newer->options.push_back(std::move(waiting->options[i]));
+      newer->destinations.push_back(std::move(waiting->destinations[i]));
+    }
+    waiting = std::move(newer);
+  }
+
+  // Makes what is new or changed, as far as it can fail.
+  Result<std::unique_ptr<Change>> prepare(const std::vector<DestinationOptions>& destinations,
+                                          const std::set<std::string>& changed) {
+    auto change = std::make_unique<Change>();
+    for (const DestinationOptions& options : destinations) {
+      WEIR_RETURN_IF_ERROR(check_destination(options, &change->names));
+      change->filters.emplace(options.name, EventFilter(options));
+      if (names_.contains(options.name) && !changed.contains(options.name)) continue;
+      WEIR_ASSIGN_OR_RETURN(change->destinations.emplace_back(),
+                            make_http_destination(options, identity_, clock_));
+      change->options.push_back(options);
+    }
+    return change;
+  }
+
+  // A lane that goes, or starts again with other options, cuts off its requests and waits for its
+  // marks; only then another one may begin under its name.
+  void take_change() {
+    {
+      const std::lock_guard lock(status_mutex_);
+      if (change_ != nullptr) merge(starting_, std::move(change_));
+    }
+    if (starting_ == nullptr && leaving_.empty()) return;
+    if (starting_ != nullptr) {
+      for (auto& lane : lanes_) {
+        if (starting_->names.contains(lane->name()) && !starting_->starts(lane->name())) continue;
+        lane->abandon();
+        leaving_.push_back(std::move(lane));
+      }
+      std::erase(lanes_, nullptr);
+    }
+    std::erase_if(leaving_, [](const auto& lane) { return lane->marked(); });
+    if (!leaving_.empty() || starting_ == nullptr) return;
+    for (size_t i = 0; i < starting_->options.size(); ++i) {
+      lanes_.push_back(std::make_unique<Lane>(
+          starting_->options[i], Lane::Surroundings{store_, *client_, clock_, metrics_, budget_},
+          std::move(starting_->destinations[i])));
+      lanes_.back()->start();
+    }
+    starting_ = nullptr;
+    if (subscribed_ == lanes_.empty()) {
+      subscribed_ = !lanes_.empty();
+      subscribed_ ? store_.subscribe(commits_) : store_.unsubscribe(commits_);
+    }
+    status_due_ns_ = 0;
+  }
+
   // The drain loop. Everything a lane does happens here, in this order; nothing of it blocks.
   void run() {
     while (!finished()) {
@@ -74,6 +203,7 @@ class ForwarderThread : public Forwarder {
         static_cast<Lane*>(update->context)->on_mark(*update);
         update = next;
       }
+      take_change();
       const bool look = look_for_requeued_.exchange(false);
       for (const auto& lane : lanes_) {
         if (abandoned_) continue;  // only marks are waited for
@@ -103,7 +233,8 @@ class ForwarderThread : public Forwarder {
     if (!abandoned_)
       for (const auto& lane : lanes_) lane->abandon();
     abandoned_ = true;
-    return all_lanes(&Lane::marked) || now >= drain_until_ns_ + kMarkGraceMs * 1'000'000;
+    return (all_lanes(&Lane::marked) && leaving_.empty()) ||
+           now >= drain_until_ns_ + kMarkGraceMs * 1'000'000;
   }
 
   // OpenSSL writes to sockets without MSG_NOSIGNAL, and curl leaves the signal to us.
@@ -162,14 +293,19 @@ class ForwarderThread : public Forwarder {
     status_ = std::move(fresh);
   }
 
+  const HttpIdentity identity_;
   const int64_t drain_ms_;
   storage::Store& store_;
   const Clock& clock_;
+  MetricRegistry& metrics_;
   Budget budget_;
   Wakeup marks_;    // marks came back; also stop() and wake()
   Wakeup commits_;  // the store committed
   std::unique_ptr<storage::LaneClient> client_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<std::unique_ptr<Lane>> leaving_;  // removed or changed; their marks are on the way
+  std::unique_ptr<Change> starting_;            // waits for those
+  bool subscribed_ = false;
   std::vector<pollfd> poll_set_;
   int64_t commits_quiet_until_ns_ = 0;
   int64_t status_due_ns_ = 0;
@@ -178,56 +314,21 @@ class ForwarderThread : public Forwarder {
 
   std::atomic<bool> stopping_{false};
   std::atomic<bool> look_for_requeued_{false};
-  mutable std::mutex status_mutex_;
+  std::set<std::string> names_;      // configured; of whoever calls reconfigure()
+  mutable std::mutex status_mutex_;  // the next three
   std::vector<LaneStatus> status_;
+  std::map<std::string, EventFilter, std::less<>> filters_;
+  std::unique_ptr<Change> change_;  // not yet seen by the thread
   std::thread thread_;
 };
-
-Status check_destination(const DestinationOptions& options, std::set<std::string>* names) {
-  if (options.name.empty())
-    return fail(ErrorCode::kInvalidArgument, "a destination has no name; give it one");
-  if (!names->insert(options.name).second)
-    return fail(ErrorCode::kInvalidArgument, "two destinations are named {}", options.name);
-  if (options.type != "http")
-    return fail(ErrorCode::kInvalidArgument, "destination {}: unknown type \"{}\"; known: http",
-                options.name, options.type);
-  if (options.concurrency == 0 || options.batch.max_events == 0)
-    return fail(ErrorCode::kInvalidArgument,
-                "destination {}: concurrency and batch.max_events must be at least 1",
-                options.name);
-  return {};
-}
-
-// The lane of a destination that was added since the store was opened.
-Status ensure_lane(storage::Store& store, const DestinationOptions& options) {
-  auto state = store.lane(options.name);
-  if (state) return {};
-  if (state.error().code != ErrorCode::kNotFound) return tl::unexpected(state.error());
-  storage::LaneOptions lane;
-  lane.name = options.name;
-  lane.kind = storage::LaneKind::kDestination;
-  lane.max_backlog_bytes = options.max_backlog_bytes;
-  lane.max_backlog_age_ms = options.max_backlog_age_ms;
-  lane.policy = options.backlog_policy;
-  return store.create_lane(lane);
-}
 
 }  // namespace
 
 Result<std::unique_ptr<Forwarder>> Forwarder::start(const ForwarderOptions& options,
                                                     storage::Store& store, const Clock& clock,
                                                     MetricRegistry& metrics) {
-  std::set<std::string> names;
-  std::vector<std::unique_ptr<Destination>> destinations;
-  for (const DestinationOptions& destination : options.destinations) {
-    WEIR_RETURN_IF_ERROR(check_destination(destination, &names));
-    WEIR_ASSIGN_OR_RETURN(
-        destinations.emplace_back(),
-        make_http_destination(destination, {options.node, store.id().text()}, clock));
-    WEIR_RETURN_IF_ERROR(ensure_lane(store, destination));
-  }
-  auto forwarder = std::make_unique<ForwarderThread>(options, store, clock);
-  forwarder->begin(options, std::move(destinations), metrics);
+  auto forwarder = std::make_unique<ForwarderThread>(options, store, clock, metrics);
+  WEIR_RETURN_IF_ERROR(forwarder->begin(options));
   return forwarder;
 }
 

@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "storage/base/function_ref.h"
 #include "storage/base/metrics.h"
 #include "storage/base/result.h"
 #include "storage/store.h"
@@ -91,8 +94,20 @@ class Forwarder {
   // between Store::stop() and the store's end, as LaneClient asks for.
   virtual void stop() = 0;
   virtual std::vector<LaneStatus> status() const = 0;  // any thread
-  // Dead letters marked as requeued in the store wait: look for them now. Any thread.
+  // Dead letters or expired ranges were requeued in the store: look for them now. Any thread.
   virtual void wake() = 0;
+  // The destinations are these from now on; the ones named in `changed` differ from what they were
+  // and start again from their durable position, the others go on undisturbed. commit runs when
+  // nothing else can fail any more; with its error, or an earlier one, everything stays as it was.
+  // Requests in flight of a destination that goes or changes are cut off; their batches are sent
+  // again. Any thread, one call at a time.
+  virtual Status reconfigure(const std::vector<DestinationOptions>& destinations,
+                             const std::set<std::string>& changed,
+                             FunctionRef<Status()> commit) = 0;
+  // Whether the destination wants an event (storage/base/event_record.h), or its filter leaves it
+  // out. Nothing when there is no such destination or record. Any thread.
+  virtual std::optional<bool> wants(std::string_view destination,
+                                    std::string_view record) const = 0;
 };
 
 }  // namespace weir::forwarder

@@ -4,7 +4,6 @@
 
 #include "forwarder/limits.h"
 #include "storage/base/check.h"
-#include "storage/base/hash.h"
 #include "storage/base/ids.h"
 #include "storage/base/log.h"
 
@@ -13,19 +12,6 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kStateNames = {"idle", "sending", "backing_off",
                                                          "stopped"};
-
-// A dead letter goes out under an id of its own, made of what is durable about it: the same again
-// after a restart, another one once it failed again or was edited.
-std::string letter_batch_id(const storage::Store& store, const storage::DeadLetter& letter) {
-  const uint64_t content = checksum64(letter.payload, letter.attempts);
-  return fmt::format("{}-d{:x}-{:016x}", store.id().text(), letter.id, content);
-}
-
-// Whether the reason may pass without a restart of the process.
-bool may_pass(ErrorCode code) {
-  return code == ErrorCode::kLimit || code == ErrorCode::kNoSpace ||
-         code == ErrorCode::kUnavailable || code == ErrorCode::kBusy;
-}
 
 }  // namespace
 
@@ -74,6 +60,15 @@ Lane::Lane(const DestinationOptions& options, const Surroundings& surroundings,
 Lane::~Lane() {
   destination_->abandon();
   budget_.used -= memory_;
+  // Another lane may come under the same name, with cells of its own.
+  for (Gauge* gauge : {&cells_.pending, &cells_.oldest, &cells_.in_flight}) gauge->set(0);
+  for (Gauge* state : cells_.states) state->set(0);
+}
+
+// Whether the reason may pass without a restart of the process.
+bool Lane::may_pass(ErrorCode code) {
+  return code == ErrorCode::kLimit || code == ErrorCode::kNoSpace ||
+         code == ErrorCode::kUnavailable || code == ErrorCode::kBusy;
 }
 
 void Lane::start() {
@@ -86,6 +81,7 @@ Status Lane::load() {
   for (const auto& batch : batches_) unload(*batch);
   batches_.clear();
   shards_.clear();
+  replays_.clear();
   letters_ = 0;
   scan_letters_ = true;
   scanned_letters_to_ = 0;
@@ -103,13 +99,20 @@ Status Lane::load() {
                           std::max(shard.frontier, shard.floor), destination_->make_encoder()),
               now}));
     for (const auto& [number, range] : shard.open) {
+      if (range.requeued()) {
+        adopt(range);
+        continue;
+      }
       Batch& batch = *batches_.emplace_back(std::make_unique<Batch>());
       batch.range = range;
       batch.id = store_.batch_id(number);
       batch.state = BatchState::kReady;
-      // The wall clock may have jumped: never wait longer than a pause can be.
+      // The wall clock may have jumped back: by as much as the first attempt lies ahead now, and
+      // never is a pause longer than it can be.
+      const int64_t ahead = std::max<int64_t>(range.first_attempt_ms - wall, 0);
       const int64_t longest = std::max(options_.retry.cap_ms, int64_t{3'600'000});
-      batch.due_ns = now + std::clamp<int64_t>(range.not_before_ms - wall, 0, longest) * 1'000'000;
+      batch.due_ns =
+          now + std::clamp<int64_t>(range.not_before_ms - wall - ahead, 0, longest) * 1'000'000;
     }
   }
   return {};
@@ -189,10 +192,11 @@ void Lane::read_ahead() {
     if (shard.pending_since_ns != 0) wake_at(now);
   }
   next_shard_ = shards_.empty() ? 0 : (next_shard_ + 1) % shards_.size();
+  read_replay(now);
   if (scan_letters_) fetch_letters();
 }
 
-void Lane::open_batch(BatchReader& reader) {
+void Lane::open_batch(BatchReader& reader, Replay* replay) {
   storage::LaneUpdate& update = new_mark();
   auto batch = std::make_unique<Batch>();
   uint64_t missing = 0;
@@ -215,6 +219,7 @@ void Lane::open_batch(BatchReader& reader) {
     budget_.used += batch->memory();
     batches_.push_back(std::move(batch));
   }
+  if (replay != nullptr) shrink_replay(*replay, update);
   submit(update);
 }
 
@@ -233,53 +238,6 @@ void Lane::pause_batch(Batch& batch, const Error& error) {
   last_error_ = error.message;
   log::error("destination_cannot_read",
              {{"destination", options_.name}, {"batch", batch.id}, {"error", error.message}});
-}
-
-// ---- dead letters that were requeued: no range, one event each, the same circuit.
-
-void Lane::look_for_requeued() {
-  scan_letters_ = true;
-  scanned_letters_to_ = 0;
-  if (stopped_ && may_pass(stopped_->code)) reload_ns_ = 0;
-}
-
-void Lane::fetch_letters() {
-  if (stopped_ || failures_ > 0 || draining_ || letters_ >= kMaxLettersInMemory) return;
-  storage::DeadLetterFilter filter;
-  filter.lane = options_.name;
-  filter.after_id = scanned_letters_to_;
-  filter.limit = kLettersPerPage;
-  auto page = store_.dead_letters(filter);
-  if (!page) {
-    scan_letters_ = false;
-    log::error("dead_letters_unreadable",
-               {{"destination", options_.name}, {"error", page.error().message}});
-    return;
-  }
-  for (const storage::DeadLetter& letter : *page) {
-    if (letters_ >= kMaxLettersInMemory) return;  // goes on when some of them are done
-    scanned_letters_to_ = letter.id;
-    if (letter.requeued) add_letter(letter);
-  }
-  scan_letters_ = page->size() >= filter.limit;
-  if (scan_letters_) wake_at(clock_.monotonic_ns());
-}
-
-void Lane::add_letter(const storage::DeadLetter& listed) {
-  const bool known = std::any_of(batches_.begin(), batches_.end(), [&](const auto& batch) {
-    return batch->letter && batch->letter->id == listed.id;
-  });
-  if (known) return;
-  auto letter = store_.dead_letter(listed.id);
-  if (!letter || !letter->requeued) return;  // discarded or taken back meanwhile
-  Batch& batch = *batches_.emplace_back(std::make_unique<Batch>());
-  batch.state = BatchState::kReady;
-  batch.id = letter_batch_id(store_, *letter);
-  batch.range.shard = letter->position.shard;
-  batch.range.first = batch.range.last = letter->position.number;
-  batch.range.first_attempt_ms = clock_.wall_ms();
-  batch.letter = std::make_unique<storage::DeadLetter>(std::move(*letter));
-  ++letters_;
 }
 
 // ---- batch -> send
@@ -392,6 +350,11 @@ void Lane::on_mark(storage::LaneUpdate& update) {
 // The store gave up what lies below: it is counted as expired there.
 void Lane::forget_below(uint16_t shard, uint64_t floor) {
   if (shard < shards_.size()) shards_[shard]->reader.skip_to(floor);
+  std::erase_if(replays_, [&](const auto& replay) {
+    return replay->range.shard == shard && replay->range.last < floor;
+  });
+  for (const auto& replay : replays_)
+    if (replay->range.shard == shard) replay->reader.skip_to(floor);
   std::vector<Batch*> gone;
   for (const auto& batch : batches_) {
     if (batch->letter || batch->range.shard != shard || batch->range.last >= floor) continue;
@@ -443,7 +406,8 @@ bool Lane::drained() const {
   if (!marks_.empty() || sending_ > 0) return false;
   const int64_t now = clock_.monotonic_ns();
   if (stopped_ || failures_ > 0 || now < resume_ns_) return true;
-  return std::all_of(batches_.begin(), batches_.end(),
+  return replays_.empty() &&
+         std::all_of(batches_.begin(), batches_.end(),
                      [&](const auto& batch) { return batch->due_ns > now; }) &&
          std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) {
            return shard->reader.unread() == 0 && !shard->reader.anything();
@@ -496,6 +460,7 @@ LaneStatus Lane::status() const {
 void Lane::publish_gauges() {
   uint64_t pending = 0;
   for (const auto& shard : shards_) pending += shard->reader.unread() + shard->reader.gathered();
+  for (const auto& replay : replays_) pending += replay->reader.unread();
   for (const auto& batch : batches_)
     if (!batch->letter)
       pending += batch->loaded ? batch->numbers.size() : batch->range.last - batch->range.first + 1;

@@ -61,7 +61,7 @@ class Lane {
   void read_ahead();                          // cursor -> batch, on its way to the disk
   void send_due();                            // batch -> destination
 
-  void look_for_requeued();  // dead letters were requeued, or discarded
+  void look_for_requeued();  // dead letters or expired ranges were requeued, or letters discarded
   void start_draining() { draining_ = true; }
   bool drained() const;  // nothing left that could be sent now, and everything is marked
   void abandon();        // ends the sends in flight; only marks are waited for from now on
@@ -75,20 +75,30 @@ class Lane {
 
  private:
   enum class Ending : uint8_t { kSent, kFailed, kExpired };
+  struct Replay {  // an expired range that was requeued
+    storage::OpenRange range;
+    BatchReader reader;
+  };
 
   // lane.cc: reading and sending
   Status load();
+  static bool may_pass(ErrorCode code);
   bool may_open(int64_t now) const;
   bool memory_left() const;
-  void open_batch(BatchReader& reader);
-  void fetch_letters();
-  void add_letter(const storage::DeadLetter& listed);
+  void open_batch(BatchReader& reader, Replay* replay = nullptr);
   Batch* next_to_send(int64_t now);
   bool prepare(Batch& batch);
   void send(Batch& batch);
   void pause_reading(const Error& error);
   void pause_batch(Batch& batch, const Error& error);
   void wake_at(int64_t monotonic_ns);
+
+  // lane_requeued.cc: what was given up and is sent after all
+  void fetch_letters();
+  void add_letter(const storage::DeadLetter& listed);
+  void adopt(const storage::OpenRange& range);
+  void read_replay(int64_t now);
+  void shrink_replay(Replay& replay, storage::LaneUpdate& update);
 
   // lane_outcomes.cc: what an outcome changes
   void on_outcome(Batch& batch);
@@ -99,6 +109,8 @@ class Lane {
   void reject(Batch& batch);
   void give_up(Batch& batch, std::string_view reason);
   void close_range(storage::LaneUpdate& update, const Batch& batch) const;
+  void add_delivery(storage::LaneUpdate& update, const Batch& batch) const;
+  void note_letter_attempt(const Batch& batch);
   void finish_letter(Batch& batch, Ending ending, std::string_view reason);
   void open_circuit(const Batch& failed);
   void close_circuit();
@@ -133,6 +145,8 @@ class Lane {
   uint64_t memory_ = 0;                                      // of the bodies, counted in budget_
   size_t sending_ = 0;
   size_t letters_ = 0;  // batches_ that are dead letters
+  std::vector<std::unique_ptr<Replay>> replays_;
+  uint64_t adopted_to_ = 0;  // the highest number of a replay there was: each is adopted once
   bool scan_letters_ = true;
   uint64_t scanned_letters_to_ = 0;
   bool draining_ = false;

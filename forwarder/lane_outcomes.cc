@@ -66,7 +66,7 @@ void Lane::on_retry(Batch& batch) {
   batch.due_ns = monotonic_after(delay_ms);
   unload(batch);
   wake_at(batch.due_ns);
-  if (batch.letter) return;
+  if (batch.letter) return note_letter_attempt(batch);
   batch.range.not_before_ms = clock_.wall_ms() + delay_ms;
   batch.range.last_error = cut(outcome.detail);
   storage::LaneUpdate& update = new_mark();
@@ -176,6 +176,10 @@ void Lane::give_up(Batch& batch, std::string_view reason) {
 
 void Lane::close_range(storage::LaneUpdate& update, const Batch& batch) const {
   update.close.push_back(batch.range.number);
+  add_delivery(update, batch);
+}
+
+void Lane::add_delivery(storage::LaneUpdate& update, const Batch& batch) const {
   storage::DeliveryRow row;
   row.batch_number = batch.range.number;
   row.shard = batch.range.shard;
@@ -185,6 +189,18 @@ void Lane::close_range(storage::LaneUpdate& update, const Batch& batch) const {
   row.status = batch.send.outcome.status;
   row.finished_ms = clock_.wall_ms();
   update.deliveries.push_back(row);
+}
+
+// So that its attempts and its window go on after a restart.
+void Lane::note_letter_attempt(const Batch& batch) {
+  storage::LaneUpdate::DeadLetterChange change;
+  change.id = batch.letter->id;
+  change.kind = storage::LaneUpdate::DeadLetterChange::Kind::kRetried;
+  change.replacement.requeue_attempts = batch.range.attempts;
+  change.replacement.requeued_ms = batch.range.first_attempt_ms;
+  storage::LaneUpdate& update = new_mark();
+  update.dead_letter_changes.push_back(std::move(change));
+  submit(update);
 }
 
 void Lane::finish_letter(Batch& batch, Ending ending, std::string_view reason) {
@@ -202,6 +218,10 @@ void Lane::finish_letter(Batch& batch, Ending ending, std::string_view reason) {
     change.replacement.detail = batch.send.outcome.detail;
   }
   storage::LaneUpdate& update = new_mark();
+  if (ending == Ending::kSent) {
+    batch.range.attempts += batch.letter->attempts;  // all there ever were
+    add_delivery(update, batch);
+  }
   update.dead_letter_changes.push_back(std::move(change));
   remove(batch);
   submit(update);

@@ -340,6 +340,82 @@ TEST_F(ForwarderTest, WakeFindsRequeuedLetters) {
   EXPECT_TRUE(store->disk().letters.empty());
 }
 
+TEST_F(ForwarderTest, DestinationsAreAddedChangedAndRemovedWhileOthersGoOn) {
+  FaultyServer server([](const ServerRequest&) { return ServerAnswer{}; });
+  const auto at = [&](const std::string& name, const std::string& path) {
+    return destination(name, server.url(path));
+  };
+  start({at("stays", "/stays"), at("changes", "/before"), at("goes", "/goes")});
+  store->append_many(10, "a");
+  for (const char* name : {"stays", "changes", "goes"}) ASSERT_TRUE(all_sent(name, 10)) << name;
+  int committed = 0;
+  const auto commit = [&]() -> Status {
+    ++committed;
+    store->add_lane_if_missing("comes");
+    return {};
+  };
+  ASSERT_TRUE(forwarder->reconfigure(
+      {at("stays", "/stays"), at("changes", "/after"), at("comes", "/comes")}, {"changes"},
+      commit));
+  EXPECT_EQ(committed, 1);
+  store->append_many(10, "b");
+  ASSERT_TRUE(all_sent("stays", 20));
+  ASSERT_TRUE(all_sent("changes", 20));
+  ASSERT_TRUE(all_sent("comes", 20));  // a new one starts at the beginning
+  EXPECT_EQ(counts("goes").sent, 10u);
+  std::map<std::string, size_t> events;
+  for (const ServerRequest& request : server.requests())
+    events[request.target] += event_ids(request.body).size();
+  EXPECT_EQ(events["/before"], 10u);
+  EXPECT_EQ(events["/after"], 10u);
+  EXPECT_EQ(events["/goes"], 10u);
+  EXPECT_EQ(status("goes").name, "");
+  EXPECT_EQ(status("comes").name, "comes");
+}
+
+TEST_F(ForwarderTest, AChangeThatCannotBeMadeChangesNothing) {
+  FaultyServer server([](const ServerRequest&) { return ServerAnswer{}; });
+  start({destination("saas", server.url("/in"))});
+  const auto never = [&]() -> Status {
+    ADD_FAILURE() << "nothing may be committed";
+    return {};
+  };
+  DestinationOptions bad = destination("bad", "gopher://nowhere");
+  EXPECT_FALSE(forwarder->reconfigure({bad}, {}, never));
+  const auto refused = [&]() -> Status { return fail(ErrorCode::kIo, "the disk says no"); };
+  EXPECT_FALSE(forwarder->reconfigure({destination("other", server.url("/x"))}, {}, refused));
+  store->append_many(3, "e");
+  EXPECT_TRUE(all_sent("saas", 3));
+  EXPECT_EQ(status("other").name, "");
+}
+
+TEST_F(ForwarderTest, ABatchInFlightOfAChangedDestinationIsSentByItsSuccessor) {
+  FaultyServer hanging([](const ServerRequest&) {
+    ServerAnswer answer;
+    answer.fault = Fault::kHang;
+    return answer;
+  });
+  FaultyServer well([](const ServerRequest&) { return ServerAnswer{}; });
+  start({destination("saas", hanging.url())});
+  store->append_many(7, "e");
+  ASSERT_TRUE(eventually([&] { return !hanging.requests().empty(); }));
+  const auto nothing = []() -> Status { return {}; };
+  ASSERT_TRUE(forwarder->reconfigure({destination("saas", well.url())}, {"saas"}, nothing));
+  ASSERT_TRUE(all_sent("saas", 7));
+  EXPECT_EQ(well.requests().at(0).headers.at("idempotency-key"),
+            hanging.requests().at(0).headers.at("idempotency-key"));
+}
+
+TEST_F(ForwarderTest, SaysWhetherADestinationWantsAnEvent) {
+  DestinationOptions options = destination("saas", "http://127.0.0.1:1/");
+  options.filter_names = {"keep"};
+  start({options});
+  EXPECT_EQ(forwarder->wants("saas", make_payload({.name = "keep"})), true);
+  EXPECT_EQ(forwarder->wants("saas", make_payload({.name = "other"})), false);
+  EXPECT_EQ(forwarder->wants("saas", make_payload({.name = "keep", .sandbox = true})), false);
+  EXPECT_EQ(forwarder->wants("nobody", make_payload({})), std::nullopt);
+}
+
 TEST_F(ForwarderTest, OptionsThatCannotWorkAreNamed) {
   store = std::make_unique<FakeStore>();
   const auto error_of = [&](std::vector<DestinationOptions> destinations) {

@@ -153,6 +153,42 @@ TEST_F(LaneTest, ThePauseSurvivesARestart) {
   EXPECT_EQ(destination->in_flight(), 1u);
 }
 
+TEST_F(LaneTest, AClockThatJumpsBackAnHourDelaysNothingAndExpiresNothing) {
+  constexpr int64_t kHour = 3'600'000;
+  options.retry.cap_ms = 1'000;
+  options.retry.window_ms = kHour / 2;
+  open();
+  store->append_many(10, "e");
+  turn();
+  destination->answer(503);
+  turn();
+  clock.set_wall_ms(clock.wall_ms() - kHour);
+  pass_ms(1'000);
+  ASSERT_EQ(destination->in_flight(), 1u);  // pauses are monotonic
+  destination->answer(503);
+  turn();
+  crash();  // what is durable was written with both clocks
+  pass_ms(1'000);
+  ASSERT_EQ(destination->in_flight(), 1u);
+  destination->answer(200);
+  turn();
+  EXPECT_EQ(state().counts.sent, 10u);
+  EXPECT_EQ(state().counts.expired, 0u);
+}
+
+TEST_F(LaneTest, APauseWrittenBeforeTheClockJumpedBackIsNotAnHourLonger) {
+  options.retry.cap_ms = 1'000;
+  open();
+  store->append_many(10, "e");
+  turn();
+  destination->answer(503);
+  turn();
+  clock.set_wall_ms(clock.wall_ms() - 3'600'000);
+  crash();
+  pass_ms(1'000);
+  EXPECT_EQ(destination->in_flight(), 1u);
+}
+
 TEST_F(LaneTest, FilteredAndSandboxEventsAreSkippedAndCounted) {
   options.filter_names = {"purchase", "signup"};
   options.filter_tenants = {"acme"};
@@ -390,6 +426,88 @@ TEST_F(LaneTest, ARequeuedDeadLetterIsSentUnderItsOwnEventId) {
   EXPECT_TRUE(store->disk().letters.empty());
   EXPECT_EQ(state().counts.failed, 0u);
   EXPECT_EQ(state().counts.sent, 1u);
+}
+
+TEST_F(LaneTest, ARequeuedLettersAttemptsAndWindowGoOnAfterARestart) {
+  options.retry.window_ms = 60'000;
+  options.retry.cap_ms = 1'000;
+  open();
+  store->append_many(1, "e");
+  turn();
+  pass_ms(200);
+  destination->answer(400);
+  turn();
+  ASSERT_EQ(store->disk().letters.size(), 1u);
+  const uint64_t id = store->disk().letters.begin()->first;
+  store->requeue(id);
+  lane->look_for_requeued();
+  turn();
+  destination->answer(503);
+  turn();
+  EXPECT_EQ(store->disk().letters.at(id).requeue_attempts, 1u);
+  pass_ms(40'000);
+  destination->answer(503);
+  turn();
+  const std::string batch_id = destination->seen.back().batch_id;
+  crash();
+  turn();
+  ASSERT_EQ(destination->in_flight(), 1u);
+  EXPECT_EQ(destination->seen.back().batch_id, batch_id);
+  destination->answer(503);
+  turn();
+  EXPECT_EQ(store->disk().letters.at(id).requeue_attempts, 3u);
+  // The window counts from the requeue, not from the restart.
+  pass_ms(30'000);
+  destination->answer(503);
+  turn();
+  const storage::DeadLetter letter = store->disk().letters.at(id);
+  EXPECT_FALSE(letter.requeued);
+  EXPECT_EQ(letter.reason, "retry_window");
+  EXPECT_EQ(letter.attempts, 1u + 4u);
+}
+
+TEST_F(LaneTest, ARequeuedExpiredRangeIsSentInBatchesBesideTheLog) {
+  options.retry.max_attempts = 1;
+  options.retry.base_ms = 1;
+  open();
+  store->append_many(25, "old");
+  deliver_all(503);
+  ASSERT_EQ(state().counts.expired, 25u);
+  const size_t before = destination->seen.size();
+  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
+  lane->look_for_requeued();
+  lane->look_for_requeued();  // told twice: adopted once
+  store->append_many(5, "new");
+  deliver_all(200);
+  std::multiset<std::string> again;
+  for (size_t i = before; i < destination->seen.size(); ++i) {
+    EXPECT_LE(destination->seen[i].ids.size(), 10u);
+    again.insert(destination->seen[i].ids.begin(), destination->seen[i].ids.end());
+  }
+  EXPECT_EQ(again.size(), 30u);
+  EXPECT_EQ(std::set<std::string>(again.begin(), again.end()).size(), 30u);
+  EXPECT_EQ(state().counts.sent, 30u);
+  EXPECT_TRUE(state().shards[0].open.empty());
+}
+
+TEST_F(LaneTest, AReplayGoesOnWhereItWasAfterACrash) {
+  options.retry.max_attempts = 1;
+  options.retry.base_ms = 1;
+  open();
+  store->append_many(40, "e");
+  deliver_all(503);
+  ASSERT_EQ(state().counts.expired, 40u);
+  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
+  lane->look_for_requeued();
+  turn();
+  destination->answer(200);
+  turn();
+  const uint64_t sent = state().counts.sent;
+  EXPECT_GT(sent, 0u);
+  crash();
+  deliver_all(200);
+  EXPECT_EQ(state().counts.sent, 40u);
+  EXPECT_TRUE(state().shards[0].open.empty());
 }
 
 TEST_F(LaneTest, ManyRequeuedLettersAreWorkedOffInBoundedMemory) {
