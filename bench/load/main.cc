@@ -12,6 +12,7 @@
 #include "bench/load/command_line.h"
 #include "bench/load/result_file.h"
 #include "bench/load/run.h"
+#include "collector/cli/man_page.h"
 
 namespace weir::bench {
 namespace {
@@ -143,6 +144,14 @@ int main(int argc, char** argv) {
   weir::bench::declare_files(app, merge, "merge", "Add up the results of several load hosts");
   merge.app->add_option("--json", merge.json_file, "Write the merged result to this file");
   weir::bench::declare_files(app, compare, "compare", "Show several results side by side");
+  app.add_flag("--man")->description("Write the manual page, weir-bench(1)");
+  if (argc == 2 && argv[1] == std::string_view("--man")) {
+    std::cout << weir::cli::man_page(
+        app, {"weir-bench", WEIR_VERSION, "load generator for event collectors",
+              ".SH EXIT STATUS\n0 done, 1 failed or a \\-\\-fail\\-if rule was violated, 2 wrong "
+              "usage.\n.SH SEE ALSO\nweir(1)\n"});
+    return 0;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,9 +1,11 @@
 #include "collector/admin/api.h"
 
 #include <charconv>
+#include <set>
 
 #include "collector/admin/index_page.h"
 #include "collector/admin/metrics_text.h"
+#include "collector/admin/query_time.h"
 #include "collector/http/query.h"
 #include "collector/json_writer.h"
 
@@ -47,15 +49,33 @@ struct Api::Call {
   std::string body;
   Hole in;  // what stands in the hole of the route's path
   bool wants_text = false;
+  int64_t now_ms = 0;
 
   bool has(std::string_view key) const { return http::query_find(query, key).has_value(); }
-  storage::DeadLetterFilter filter() const {
+  std::string value(std::string_view key) const { return http::query_value(query, key); }
+  Result<storage::DeadLetterFilter> filter() const {
     storage::DeadLetterFilter filter;
     filter.lane = http::query_value(query, "destination");
     filter.reason = http::query_value(query, "reason");
     filter.tenant = http::query_value(query, "tenant");
+    filter.name = value("name");
+    filter.event_id = value("event");
+    if (has("since")) {
+      WEIR_ASSIGN_OR_RETURN(filter.since_ms, parse_moment(value("since"), now_ms));
+    }
+    if (has("until")) {
+      WEIR_ASSIGN_OR_RETURN(filter.until_ms, parse_moment(value("until"), now_ms));
+    }
     filter.after_id = number_of(query, "after", 0);
     filter.limit = std::clamp<size_t>(number_of(query, "limit", kDefaultPage), 1, kMaxPage);
+    return filter;
+  }
+  FailedEvents::ExpiredFilter expired_filter() const {
+    FailedEvents::ExpiredFilter filter;
+    filter.lane = value("destination");
+    filter.reason = value("reason");
+    if (has("shard")) filter.shard = static_cast<uint16_t>(number_of(query, "shard", 0));
+    if (has("first")) filter.first = number_of(query, "first", 0);
     return filter;
   }
 };
@@ -81,6 +101,9 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kGet, "/api/v1/live", Need::kAdmin, false, nullptr, &Api::live},
       {M::kGet, "/api/v1/stats", Need::kAdmin, true, &Api::stats},
       {M::kGet, "/api/v1/failed", Need::kAdmin, true, &Api::failed_list},
+      {M::kGet, "/api/v1/events/{text}", Need::kAdmin, true, &Api::event},
+      {M::kGet, "/api/v1/failed/expired", Need::kAdmin, true, &Api::failed_expired},
+      {M::kPost, "/api/v1/failed/expired/requeue", Need::kAdmin, true, &Api::expired_requeue},
       {M::kGet, "/api/v1/failed/export", Need::kAdmin, true, &Api::failed_export},
       {M::kPost, "/api/v1/failed/requeue", Need::kAdmin, true, &Api::failed_requeue_all},
       {M::kPost, "/api/v1/failed/discard", Need::kAdmin, true, &Api::failed_discard_all},
@@ -94,6 +117,9 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kGet, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_show},
       {M::kPost, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_change},
       {M::kDelete, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_delete},
+      {M::kGet, "/api/v1/drain", Need::kAdmin, true, &Api::drain_state},
+      {M::kPost, "/api/v1/drain", Need::kAdmin, true, &Api::drain},
+      {M::kPost, "/api/v1/drain/resume", Need::kAdmin, true, &Api::drain_resume},
       {M::kGet, "/api/v1/config", Need::kAdmin, true, &Api::config},
       {M::kPost, "/api/v1/reload", Need::kAdmin, true, &Api::reload},
   };
@@ -109,6 +135,7 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
                   forwarder->wake();
               }),
       consumers_(deps.leases, deps.clock),
+      ledger_(deps.store, deps.forwarder),
       process_metrics_(deps.metrics),
       live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }) {
   apply(tokens, stats_cache_ttl_ms);
@@ -190,6 +217,7 @@ void Api::on_request(http::Exchange& exchange) {
   call.query = request.query;
   call.body = request.body.view();
   call.wants_text = request.header("accept").starts_with("text/plain");
+  call.now_ms = deps_.clock.wall_ms();
   if (route->stream != nullptr) {
     if (!(this->*route->stream)(exchange, call))
       answer(exchange, error_reply(503, "busy", "too many listen already; come back later"));
@@ -211,6 +239,8 @@ Reply Api::readyz(const Call&) {
   const storage::Refusal refusal = deps_.store.admission();
   if (refusal != storage::Refusal::kNone)
     return error_reply(503, storage::refusal_name(refusal), deps_.store.admission_detail());
+  if (deps_.not_ready != nullptr)
+    if (const auto why = deps_.not_ready()) return error_reply(503, why->reason, why->detail);
   return json_reply(R"({"status":"ok"})");
 }
 
@@ -248,14 +278,33 @@ Reply Api::stats(const Call& call) {
   return body ? json_reply(std::move(*body)) : error_reply(body.error());
 }
 
-Reply Api::failed_list(const Call& call) { return failed_.list(call.filter(), call.wants_text); }
-
-Reply Api::failed_export(const Call& call) {
-  return failed_.export_page(call.filter(), call.has("raw"));
+Reply Api::failed_list(const Call& call) {
+  const auto filter = call.filter();
+  return filter ? failed_.list(*filter, call.wants_text) : error_reply(filter.error());
 }
 
-Reply Api::failed_requeue_all(const Call& call) { return failed_.requeue_all(call.filter()); }
-Reply Api::failed_discard_all(const Call& call) { return failed_.discard_all(call.filter()); }
+Reply Api::failed_export(const Call& call) {
+  const auto filter = call.filter();
+  if (!filter) return error_reply(filter.error());
+  const std::string format = call.value("format");
+  if (!format.empty() && format != "csv" && format != "ndjson")
+    return error_reply(400, "unknown_format", "formats are ndjson and csv");
+  using Export = FailedEvents::Export;
+  return failed_.export_page(*filter, format == "csv"   ? Export::kCsv
+                                      : call.has("raw") ? Export::kRaw
+                                                        : Export::kNdjson);
+}
+
+Reply Api::failed_requeue_all(const Call& call) {
+  auto filter = call.filter();
+  return filter ? failed_.requeue_all(std::move(*filter)) : error_reply(filter.error());
+}
+
+Reply Api::failed_discard_all(const Call& call) {
+  auto filter = call.filter();
+  return filter ? failed_.discard_all(std::move(*filter)) : error_reply(filter.error());
+}
+
 Reply Api::failed_show(const Call& call) { return failed_.show(call.in.id, call.wants_text); }
 Reply Api::failed_edit(const Call& call) { return failed_.edit(call.in.id, call.body); }
 Reply Api::failed_requeue(const Call& call) { return failed_.requeue(call.in.id); }
@@ -275,6 +324,57 @@ Reply Api::consumer_change(const Call& call) {
   if (!text.ends_with(kSeek))
     return error_reply(404, "not_found", "a consumer can be moved with /seek");
   return consumers_.seek(text.substr(0, text.size() - kSeek.size()), call.body);
+Reply Api::failed_expired(const Call& call) {
+  return failed_.expired(call.expired_filter(), call.wants_text);
+}
+
+Reply Api::expired_requeue(const Call& call) {
+  return failed_.requeue_expired(call.expired_filter());
+}
+
+Reply Api::event(const Call& call) {
+  return ledger_.answer(call.in.text, call.value("tenant"), call.wants_text);
+}
+
+Reply Api::drain_state(const Call& call) {
+  const bool draining = deps_.store.admission() == storage::Refusal::kDraining;
+  uint64_t pending = 0;
+  std::string text = draining ? "draining: new events are refused\n" : "not draining\n";
+  JsonWriter json;
+  json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
+  std::vector<storage::LaneState> lanes = deps_.store.lanes();
+  // A destination that is no longer configured keeps its position and takes nothing.
+  if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
+    std::set<std::string> configured;
+    for (const forwarder::LaneStatus& status : forwarder->status()) configured.insert(status.name);
+    std::erase_if(lanes, [&](const storage::LaneState& lane) {
+      return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
+    });
+  }
+  for (const storage::LaneState& lane : lanes) {
+    const uint64_t waiting = lane_pending(deps_.store, lane);
+    json.field(lane.name, waiting);
+    text += fmt::format("{:<20} {} pending\n", lane.name, waiting);
+    pending = std::max(pending, waiting);
+  }
+  json.end_object();
+  // Without anybody to take them events wait for ever.
+  if (lanes.empty()) pending = deps_.store.totals().accepted;
+  text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
+  json.field("pending", pending).end_object();
+  Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
+  reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);
+  return reply;
+}
+
+Reply Api::drain(const Call& call) {
+  deps_.store.set_draining(true);
+  return drain_state(call);
+}
+
+Reply Api::drain_resume(const Call& call) {
+  deps_.store.set_draining(false);
+  return drain_state(call);
 }
 
 Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }

@@ -8,12 +8,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "collector/admin/access.h"
 #include "collector/admin/consumers.h"
 #include "collector/admin/failed.h"
+#include "collector/admin/ledger.h"
 #include "collector/admin/live_feed.h"
 #include "collector/admin/process_stats.h"
 #include "collector/admin/stats.h"
@@ -22,6 +24,12 @@
 #include "collector/reactor/loop.h"
 
 namespace weir::admin {
+
+// Why /readyz is red although the store accepts: a watermark and its meaning.
+struct NotReady {
+  std::string reason;
+  std::string detail;
+};
 
 struct ApiDeps {
   storage::Store& store;
@@ -39,6 +47,7 @@ struct ApiDeps {
   std::function<Result<std::string>()> reload;
   http::Handler* pull = nullptr;        // answers what is below /pull/; null: nobody does
   forwarder::Leases* leases = nullptr;  // the pull consumers; null: there are none
+  std::function<std::optional<NotReady>()> not_ready = nullptr;  // any thread; null: never
 };
 
 class Api : public http::Handler {
@@ -91,6 +100,12 @@ class Api : public http::Handler {
   Reply consumer_show(const Call& call);
   Reply consumer_change(const Call& call);
   Reply consumer_delete(const Call& call);
+  Reply failed_expired(const Call& call);
+  Reply expired_requeue(const Call& call);
+  Reply event(const Call& call);
+  Reply drain_state(const Call& call);
+  Reply drain(const Call& call);
+  Reply drain_resume(const Call& call);
   Reply config(const Call& call);
   Reply reload(const Call& call);
   // Routes that stream: false when too many listen.
@@ -106,6 +121,7 @@ class Api : public http::Handler {
   Stats stats_;
   FailedEvents failed_;
   Consumers consumers_;
+  Ledger ledger_;
   ProcessMetrics process_metrics_;
   LiveFeed live_;
   std::atomic<bool> restart_streams_{false};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "collector/admin/failed_text.h"
 #include "collector/json_writer.h"
 #include "storage/base/clock.h"
 #include "storage/base/event_record.h"
@@ -11,87 +12,6 @@ namespace weir::admin {
 namespace {
 
 constexpr int64_t kApplyTimeoutNs = 15'000'000'000;
-
-void write_event(JsonWriter& json, std::string_view payload) {
-  EventFields fields;
-  if (!decode_event_record(payload, &fields)) {
-    json.key("event").null();
-    return;
-  }
-  json.key("event").begin_object();
-#define WEIR_WRITE_FIELD(member, tag, name)                           \
-  if (!fields.member.empty() && std::string_view(name) != "envelope") \
-    json.field(name, fields.member);
-  WEIR_EVENT_TEXT_FIELDS(WEIR_WRITE_FIELD)
-#undef WEIR_WRITE_FIELD
-  if (!fields.envelope.empty()) json.key("envelope").raw(fields.envelope);
-  if (fields.timestamp_ms != 0) json.field("timestamp", format_rfc3339_ms(fields.timestamp_ms));
-  json.key("raw");
-  if (fields.raw_encoding == RawEncoding::kJson)
-    json.raw(fields.raw);
-  else
-    json.string(fields.raw);
-  json.end_object();
-}
-
-void write_letter(JsonWriter& json, const storage::DeadLetter& letter, bool with_event) {
-  json.begin_object().field("id", letter.id).field("destination", letter.lane);
-  json.field("seq", letter.position.text()).field("tenant", letter.tenant);
-  json.field("event_id", letter.event_id).field("name", letter.event_name);
-  json.field("received_at", format_rfc3339_ms(letter.received_ms));
-  json.field("first_attempt_at", format_rfc3339_ms(letter.first_attempt_ms));
-  json.field("failed_at", format_rfc3339_ms(letter.failed_ms));
-  json.field("attempts", letter.attempts).field("status", letter.status);
-  json.field("reason", letter.reason).field("detail", letter.detail);
-  json.field("requeued", letter.requeued);
-  if (with_event) write_event(json, letter.payload);
-  json.end_object();
-}
-
-// Text that came from clients or destinations must not move a terminal's cursor.
-std::string printable(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return out;
-}
-
-std::string list_text(const std::vector<storage::DeadLetter>& letters) {
-  if (letters.empty()) return "no failed events\n";
-  std::string out =
-      fmt::format("{:>8} {:<16} {:<24} {:<20} {:>6} {:<14} {:>8}  {}\n", "id", "destination",
-                  "failed at", "name", "status", "reason", "attempts", "event id");
-  for (const storage::DeadLetter& letter : letters)
-    out += fmt::format("{:>8} {:<16} {:<24} {:<20} {:>6} {:<14} {:>8}  {}{}\n", letter.id,
-                       letter.lane, format_rfc3339_ms(letter.failed_ms),
-                       printable(letter.event_name), letter.status, letter.reason, letter.attempts,
-                       printable(letter.event_id), letter.requeued ? "  (requeued)" : "");
-  return out;
-}
-
-std::string letter_text(const storage::DeadLetter& letter) {
-  std::string out;
-  const auto line = [&](std::string_view name, std::string_view value) {
-    out += fmt::format("{:<14} {}\n", name, printable(value));
-  };
-  line("id", std::to_string(letter.id));
-  line("destination", letter.lane);
-  line("event id", letter.event_id);
-  line("name", letter.event_name);
-  line("tenant", letter.tenant);
-  line("position", letter.position.text());
-  line("received", format_rfc3339_ms(letter.received_ms));
-  line("first attempt", format_rfc3339_ms(letter.first_attempt_ms));
-  line("failed", format_rfc3339_ms(letter.failed_ms));
-  line("attempts", std::to_string(letter.attempts));
-  line("status", letter.status == 0 ? "no answer" : std::to_string(letter.status));
-  line("reason", letter.reason);
-  line("detail", letter.detail);
-  if (letter.requeued) line("requeued", "waiting to be sent again");
-  EventFields fields;
-  if (decode_event_record(letter.payload, &fields)) line("event", fields.raw);
-  return out;
-}
 
 }  // namespace
 
@@ -107,7 +27,7 @@ FailedEvents::~FailedEvents() = default;
 Reply FailedEvents::list(const storage::DeadLetterFilter& filter, bool text) {
   const auto letters = store_.dead_letters(filter);
   if (!letters) return error_reply(letters.error());
-  if (text) return text_reply(list_text(*letters));
+  if (text) return text_reply(letter_table(*letters));
   JsonWriter json;
   json.begin_object().key("failed").begin_array();
   for (const storage::DeadLetter& letter : *letters) write_letter(json, letter, false);
@@ -129,35 +49,79 @@ Reply FailedEvents::show(uint64_t id, bool text) {
   return json_reply(json.take());
 }
 
-Reply FailedEvents::export_page(storage::DeadLetterFilter filter, bool raw) {
+Reply FailedEvents::export_page(storage::DeadLetterFilter filter, Export format) {
   filter.with_payload = true;
   const auto letters = store_.dead_letters(filter);
   if (!letters) return error_reply(letters.error());
   Reply reply;
-  reply.content_type = "application/x-ndjson";
-  for (const storage::DeadLetter& letter : *letters) {
-    EventFields fields;
-    JsonWriter json;
-    if (!raw) {
-      write_letter(json, letter, true);
-    } else if (!decode_event_record(letter.payload, &fields)) {
-      continue;
-    } else if (fields.raw_encoding == RawEncoding::kJson) {
-      json.raw(fields.raw);
-    } else {
-      json.string(fields.raw);
-    }
-    std::string line = json.take();
-    // A client may have sent its object on several lines; outside of strings a line break is white
-    // space, and inside of strings JSON has none.
-    std::replace(line.begin(), line.end(), '\n', ' ');
-    std::replace(line.begin(), line.end(), '\r', ' ');
-    reply.body += line;
-    reply.body.push_back('\n');
+  const bool csv = format == Export::kCsv;
+  reply.content_type = csv ? "text/csv; charset=utf-8; header=present" : "application/x-ndjson";
+  if (csv) {
+    reply.headers = "Content-Disposition: attachment; filename=\"failed-events.csv\"\r\n";
+    if (filter.after_id == 0) reply.body = csv_header();
   }
+  for (const storage::DeadLetter& letter : *letters)
+    reply.body += csv ? csv_row(letter) : ndjson_line(letter, format == Export::kRaw);
   if (!letters->empty() && letters->size() >= filter.limit)
-    reply.headers = fmt::format("Weir-Next: {}\r\n", letters->back().id);
+    reply.headers += fmt::format("Weir-Next: {}\r\n", letters->back().id);
   return reply;
+}
+
+Result<std::vector<GivenUp>> FailedEvents::given_up(const ExpiredFilter& filter) const {
+  std::vector<GivenUp> rows;
+  for (const storage::LaneState& lane : store_.lanes()) {
+    if (!filter.lane.empty() && lane.name != filter.lane) continue;
+    WEIR_ASSIGN_OR_RETURN(const auto ranges, store_.expired(lane.name));
+    for (const storage::ExpiredRange& range : ranges) {
+      if (!filter.reason.empty() && range.reason != filter.reason) continue;
+      if (filter.shard && *filter.shard != range.shard) continue;
+      if (filter.first && *filter.first != range.first) continue;
+      const bool retained =
+          range.shard < store_.shards() && range.first >= store_.shard_status(range.shard).first;
+      rows.push_back({lane.name, range, retained});
+    }
+  }
+  return rows;
+}
+
+Reply FailedEvents::expired(const ExpiredFilter& filter, bool text) {
+  const auto rows = given_up(filter);
+  if (!rows) return error_reply(rows.error());
+  if (text) return text_reply(given_up_table(*rows));
+  JsonWriter json;
+  json.begin_object().key("expired").begin_array();
+  for (const GivenUp& row : *rows) write_given_up(json, row);
+  json.end_array().end_object();
+  return json_reply(json.take());
+}
+
+// What is no longer on disk stays in the list, as not retained.
+Reply FailedEvents::requeue_expired(const ExpiredFilter& filter) {
+  const auto rows = given_up(filter);
+  if (!rows) return error_reply(rows.error());
+  std::map<std::string, std::vector<storage::ExpiredRange>> by_lane;
+  uint64_t gone = 0;
+  for (const GivenUp& row : *rows) {
+    const auto lane = store_.lane(row.lane);
+    if (lane && lane->kind == storage::LaneKind::kConsumer) {
+      if (!filter.lane.empty())
+        return error_reply(409, "consumer",
+                           "a consumer goes back over what it gave up by a seek, not by a requeue");
+      continue;
+    }
+    if (row.retained)
+      by_lane[row.lane].push_back(row.range);
+    else
+      gone += row.range.events;
+  }
+  uint64_t events = 0;
+  for (const auto& [lane, ranges] : by_lane) {
+    const auto requeued = store_.requeue_expired(lane, ranges);
+    if (!requeued) return error_reply(requeued.error());
+    events += *requeued;
+  }
+  wake_forwarder_();
+  return json_reply(fmt::format("{{\"requeued\":{},\"gone\":{}}}", events, gone));
 }
 
 Reply FailedEvents::requeue(uint64_t id) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "collector/admin/event_json.h"
 #include "collector/json_writer.h"
+#include "storage/base/terminal_text.h"
 
 namespace weir::admin {
 namespace {
@@ -269,7 +271,8 @@ std::string Stats::live_text() const {
     out += fmt::format("{:<20} {:<12} {:>10} {:>10} {:>10} {:>10}  {}\n", lane.name,
                        destination ? lane.status.state : "consumer", lane.pending, lane.counts.sent,
                        lane.counts.failed + lane.counts.expired,
-                       lane.pending == 0 ? "-" : human_seconds(age), lane.status.last_error);
+                       lane.pending == 0 ? "-" : human_seconds(age),
+                       terminal_text(lane.status.last_error));
   }
   return out;
 }

@@ -2,9 +2,30 @@
 
 #include <cstdio>
 
+#include "collector/cli/man_page.h"
 #include "collector/cli/verbs.h"
+#include "collector/version.h"
 
 namespace weir::cli {
+namespace {
+
+constexpr std::string_view kManTail = R"(.SH EXIT STATUS
+0 done, 1 failed, 2 wrong usage.
+.SH ENVIRONMENT
+.TP
+\fBWEIR_SERVER\fR
+Admin listener of the running server, as \fB\-\-server\fR.
+.TP
+\fBWEIR_TOKEN\fR
+Bearer token for it.
+.TP
+\fBWEIR_<SECTION>__<NAME>\fR
+Any option of the configuration, see weir.toml(5).
+.SH SEE ALSO
+weir.toml(5), weir\-bench(1)
+)";
+
+}  // namespace
 
 bool print(std::string_view text) {
   const size_t written = std::fwrite(text.data(), 1, text.size(), stdout);
@@ -33,9 +54,17 @@ int run(int argc, char** argv, const Hooks& hooks) {
   add_check(app, context);
   add_config(app, context);
   add_status(app, context);
+  add_drain(app, context);
+  add_event(app, context);
   add_failed(app, context);
   add_store(app, context);
   add_version(app, context);
+  app.add_flag("--man")->description("Write the manual page, weir(1)");
+  if (argc == 2 && argv[1] == std::string_view("--man"))
+    return print(man_page(app, {"weir", std::string(version()), "an edge event collector",
+                                std::string(kManTail)}))
+               ? kDone
+               : kFailed;
   const auto named = [&](const CLI::App* verb) { return verb->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(named).empty()) {
     complain(fmt::format("there is no verb \"{}\"; `weir --help` lists them", argv[1]));

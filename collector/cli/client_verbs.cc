@@ -1,154 +1,8 @@
-// Clients of a running server: status, failed. The server renders both text and JSON; this only
+// Questions to a running server: status, event. The server renders both text and JSON; this only
 // asks and prints. Thread: the main thread.
-#include <charconv>
-#include <fstream>
-#include <iostream>
-#include <iterator>
-
-#include "collector/cli/http_client.h"
-#include "collector/cli/verbs.h"
+#include "collector/cli/client.h"
 
 namespace weir::cli {
-namespace {
-
-constexpr const char* kText = "text/plain";
-
-struct ClientFlags {
-  std::string server = "http://127.0.0.1:9090";
-
-  void add_to(CLI::App& verb) {
-    verb.add_option("--server", server, "Admin listener of the running server")
-        ->envname("WEIR_SERVER")
-        ->capture_default_str()
-        ->type_name("URL");
-    verb.footer("Where the admin listener has tokens, put yours into WEIR_TOKEN.");
-  }
-  HttpClient client() const {
-    const char* token = std::getenv("WEIR_TOKEN");
-    return HttpClient(server, token == nullptr ? "" : token);
-  }
-};
-
-// Sends and prints; the exit code.
-int ask(HttpClient& client, const HttpClient::Request& request, HttpAnswer* answer = nullptr) {
-  auto sent = client.send(request);
-  if (!sent) {
-    complain(sent.error().message);
-    return kFailed;
-  }
-  if (sent->status / 100 != 2) {
-    std::string message = fmt::format("the server answers {}: {}", sent->status, sent->body);
-    if (sent->status == 401) message += "; put a token into WEIR_TOKEN";
-    complain(message);
-    return kFailed;
-  }
-  std::string text = sent->body;
-  if (answer == nullptr && !text.empty() && text.back() != '\n') text.push_back('\n');
-  if (!print(text)) return kFailed;
-  if (answer != nullptr) *answer = std::move(*sent);
-  return kDone;
-}
-
-struct FilterFlags {
-  std::string destination;
-  std::string reason;
-  std::string tenant;
-  uint64_t after = 0;
-  unsigned limit = 100;
-
-  void add_to(CLI::App& verb, bool pages) {
-    verb.add_option("--destination", destination, "Only of this destination");
-    verb.add_option("--reason", reason, "Only with this reason, for example http_400");
-    verb.add_option("--tenant", tenant, "Only of this tenant");
-    if (!pages) return;
-    verb.add_option("--after", after, "Go on behind this id");
-    verb.add_option("--limit", limit, "At most so many")->capture_default_str();
-  }
-  std::string query(uint64_t after_id, unsigned count) const {
-    std::string out = fmt::format("?after={}&limit={}", after_id, count);
-    const auto add = [&](const char* name, const std::string& value) {
-      if (!value.empty()) out += fmt::format("&{}={}", name, HttpClient::escape(value));
-    };
-    add("destination", destination);
-    add("reason", reason);
-    add("tenant", tenant);
-    return out;
-  }
-};
-
-struct FailedFlags {
-  ClientFlags client;
-  FilterFlags filter;
-  uint64_t id = 0;
-  bool all = false;
-  bool raw = false;
-  std::string file;
-};
-
-CLI::App* add_failed_verb(CLI::App& parent, Context& context, FailedFlags& flags, const char* name,
-                          const char* help) {
-  CLI::App* verb = parent.add_subcommand(name, help);
-  flags.client.add_to(*verb);
-  add_json_flag(*verb, context);
-  return verb;
-}
-
-int export_failed(const FailedFlags& flags) {
-  HttpClient client = flags.client.client();
-  uint64_t after = flags.filter.after;
-  for (;;) {
-    HttpAnswer answer;
-    const int code =
-        ask(client,
-            {"GET",
-             "/api/v1/failed/export" + flags.filter.query(after, 500) + (flags.raw ? "&raw=1" : ""),
-             "", ""},
-            &answer);
-    const auto next = answer.headers.find("weir-next");
-    if (code != kDone || next == answer.headers.end()) return code;
-    const std::string& text = next->second;
-    std::from_chars(text.data(), text.data() + text.size(), after);
-  }
-}
-
-int edit_failed(const FailedFlags& flags) {
-  std::string text;
-  if (flags.file.empty() || flags.file == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  } else {
-    std::ifstream file(flags.file, std::ios::binary);
-    if (!file) {
-      complain(fmt::format("cannot read {}: {}", flags.file, std::strerror(errno)));
-      return kFailed;
-    }
-    text.assign(std::istreambuf_iterator<char>(file), {});
-  }
-  HttpClient client = flags.client.client();
-  return ask(client, {"PUT", fmt::format("/api/v1/failed/{}", flags.id), std::move(text), ""});
-}
-
-// requeue and discard: one id, or --all that match the filter.
-void add_failed_change(CLI::App& parent, Context& context, FailedFlags& flags,
-                       const std::string& name, const char* help) {
-  CLI::App* verb = add_failed_verb(parent, context, flags, name.c_str(), help);
-  verb->add_option("id", flags.id, "The failed event, as `weir failed list` shows it");
-  verb->add_flag("--all", flags.all, "All that match the filter");
-  flags.filter.add_to(*verb, false);
-  verb->callback([&flags, &context, verb, name] {
-    if (flags.all == (verb->count("id") != 0)) {
-      complain(fmt::format("failed {}: give an id, or --all", name));
-      context.exit_code = kUsage;
-      return;
-    }
-    HttpClient client = flags.client.client();
-    const std::string path =
-        flags.all ? fmt::format("/api/v1/failed/{}{}", name, flags.filter.query(0, 100))
-                  : fmt::format("/api/v1/failed/{}/{}", flags.id, name);
-    context.exit_code = ask(client, {"POST", path, "", ""});
-  });
-}
-
-}  // namespace
 
 void add_status(CLI::App& app, Context& context) {
   auto flags = std::make_shared<ClientFlags>();
@@ -163,46 +17,26 @@ void add_status(CLI::App& app, Context& context) {
   });
 }
 
-void add_failed(CLI::App& app, Context& context) {
-  CLI::App* failed = app.add_subcommand("failed", "Events a destination would not take");
-  failed->require_subcommand(1);
-  // Lives as long as the callbacks.
-  auto owner = std::make_shared<FailedFlags>();
-  FailedFlags& flags = *owner;
-  failed->parse_complete_callback([owner] {});
-
-  CLI::App* list = add_failed_verb(*failed, context, flags, "list", "List them");
-  flags.filter.add_to(*list, true);
-  list->callback([&flags, &context] {
-    HttpClient client = flags.client.client();
-    context.exit_code =
-        ask(client,
-            {"GET", "/api/v1/failed" + flags.filter.query(flags.filter.after, flags.filter.limit),
-             "", context.json ? "" : kText});
+void add_event(CLI::App& app, Context& context) {
+  struct Flags {
+    ClientFlags client;
+    std::string id;
+    std::string tenant;
+  };
+  auto flags = std::make_shared<Flags>();
+  CLI::App* verb = app.add_subcommand(
+      "event", "What became of one event: received, committed, sent where, with which attempts");
+  flags->client.add_to(*verb);
+  add_json_flag(*verb, context);
+  verb->add_option("id", flags->id, "The event's id, or its position: <shard>-<number>")
+      ->required();
+  verb->add_option("--tenant", flags->tenant, "Only this tenant's; default all of that id");
+  verb->callback([flags, &context] {
+    HttpClient client = flags->client.client();
+    std::string path = "/api/v1/events/" + HttpClient::escape(flags->id);
+    if (!flags->tenant.empty()) path += "?tenant=" + HttpClient::escape(flags->tenant);
+    context.exit_code = ask(client, {"GET", path, "", context.json ? "" : kText});
   });
-
-  CLI::App* show = add_failed_verb(*failed, context, flags, "show", "One with its event and error");
-  show->add_option("id", flags.id, "As `weir failed list` shows it")->required();
-  show->callback([&flags, &context] {
-    HttpClient client = flags.client.client();
-    context.exit_code = ask(
-        client, {"GET", fmt::format("/api/v1/failed/{}", flags.id), "", context.json ? "" : kText});
-  });
-
-  CLI::App* edit =
-      add_failed_verb(*failed, context, flags, "edit",
-                      "Replace the event's JSON object, from --file or standard input");
-  edit->add_option("id", flags.id, "As `weir failed list` shows it")->required();
-  edit->add_option("--file", flags.file, "The new object; default standard input");
-  edit->callback([&flags, &context] { context.exit_code = edit_failed(flags); });
-
-  add_failed_change(*failed, context, flags, "requeue", "Send again, under the same id");
-  add_failed_change(*failed, context, flags, "discard", "Give up for good");
-
-  CLI::App* dump = add_failed_verb(*failed, context, flags, "export", "All of them, one a line");
-  flags.filter.add_to(*dump, false);
-  dump->add_flag("--raw", flags.raw, "Only the clients' own objects");
-  dump->callback([&flags, &context] { context.exit_code = export_failed(flags); });
 }
 
 }  // namespace weir::cli

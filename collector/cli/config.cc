@@ -3,6 +3,7 @@
 #include "collector/cli/verbs.h"
 #include "collector/metric_docs.h"
 #include "collector/options/print.h"
+#include "collector/version.h"
 
 namespace weir::cli {
 
@@ -18,8 +19,14 @@ void add_config(CLI::App& app, Context& context) {
   show->add_flag("--show-secrets", *show_secrets, "Print secrets instead of leaving them out");
   auto markdown = std::make_shared<bool>(false);
   show->add_flag("--markdown", *markdown, "docs/configuration.md: the table, not the values");
+  auto man = std::make_shared<bool>(false);
+  show->add_flag("--man", *man, "The manual page weir.toml(5): the table, not the values");
   add_json_flag(*show, context);
-  show->callback([flags, show_secrets, markdown, &context] {
+  show->callback([flags, show_secrets, markdown, man, &context] {
+    if (*man) {
+      print(options::configuration_man(version()));
+      return;
+    }
     if (*markdown) {
       print(options::configuration_docs());
       return;

@@ -42,6 +42,8 @@ void add_check(CLI::App& app, Context& context);
 void add_config(CLI::App& app, Context& context);
 void add_version(CLI::App& app, Context& context);
 void add_status(CLI::App& app, Context& context);
+void add_drain(CLI::App& app, Context& context);
+void add_event(CLI::App& app, Context& context);
 void add_failed(CLI::App& app, Context& context);
 void add_store(CLI::App& app, Context& context);
 

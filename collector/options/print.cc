@@ -2,6 +2,7 @@
 
 #include "collector/options/table.h"
 #include "storage/base/json_text.h"
+#include "storage/base/roff_text.h"
 
 namespace weir::options {
 namespace {
@@ -233,6 +234,32 @@ std::string configuration_docs() {
                        environment_name(row, array));
   }
   return out;
+}
+
+std::string configuration_man(std::string_view version) {
+  std::string out = fmt::format(
+      ".TH \"weir.toml\" 5 \"\" \"Weir {}\" \"Weir\"\n.SH NAME\nweir.toml \\- configuration of "
+      "weir(1)\n.SH DESCRIPTION\nA TOML file, given to \\fBweir serve \\-\\-config\\fR. "
+      "Environment "
+      "variables (WEIR_STORE__MAX_BYTES, WEIR_DESTINATIONS__0__URL) beat the file, flags "
+      "(\\-\\-set store.max_bytes=20GB) beat both. Sizes are bytes or have a unit (256MiB, 20GB), "
+      "durations have one (200ms, 5m, 7d). A secret can be read from a file: <name>_file instead "
+      "of "
+      "<name>.\n",
+      roff_text(version));
+  for (const SectionInfo& section : sections()) {
+    out += fmt::format(fmt::runtime(section.array ? ".SH [[{}]]\n{}\n" : ".SH [{}]\n{}\n"),
+                       roff_text(section.name), roff_text(section.help));
+    for (const OptionRow& row : option_table()) {
+      if (row.section != section.name) continue;
+      std::string facts = unit_of(row);
+      if (const std::string range = range_of(row); !range.empty()) facts += "; " + range;
+      out += fmt::format(".TP\n\\fB{}\\fR ({}; default {}{})\n{}\n", roff_text(row.name),
+                         roff_text(facts), roff_text(default_text(row)),
+                         row.reloadable() ? "; reloadable" : "", roff_text(row.help));
+    }
+  }
+  return out + ".SH SEE ALSO\nweir(1)\n";
 }
 
 }  // namespace weir::options

@@ -1,7 +1,9 @@
-// The configuration as text: TOML for `config print`, markdown for docs/configuration.md.
+// The configuration as text: TOML for `config print`, markdown for docs/configuration.md, roff for
+// the manual.
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "collector/options/options.h"
 
@@ -14,5 +16,7 @@ std::string print_toml(const Options& options, bool show_secrets);
 std::string print_json(const Options& options);
 // docs/configuration.md
 std::string configuration_docs();
+// The manual page weir.toml(5).
+std::string configuration_man(std::string_view version);
 
 }  // namespace weir::options

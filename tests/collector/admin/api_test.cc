@@ -270,6 +270,64 @@ TEST_F(ApiTest, ExportIsOneEventALineInPages) {
   EXPECT_THAT(rest.headers, Not(HasSubstr("Weir-Next")));
 }
 
+TEST_F(ApiTest, ATimeThatIsNoneIsRefusedWithWhatWouldBe) {
+  for (const char* path : {"/api/v1/failed?since=yesterday", "/api/v1/failed/export?until=7x"}) {
+    const FakeExchange& refused = ask(Method::kGet, path);
+    EXPECT_EQ(refused.status, 400) << path;
+    EXPECT_THAT(refused.body, HasSubstr("2026-11-20T21:00:00Z"));
+  }
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/requeue?since=x").status, 400);
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/failed?since=2h&until=2026-11-20T21:00:00Z").status, 200);
+}
+
+TEST_F(ApiTest, ExpiredRangesAreListedAndRequeuedAsFarAsTheyAreOnDisk) {
+  storage::LaneState lane;
+  lane.name = "saas";
+  lane.shards.resize(1);
+  store_.lane_states = {lane};
+  store_.shard.first = 50;
+  store_.expired_ranges = {{0, 10, 19, 10, 1'000, "max_backlog_age"},
+                           {0, 60, 69, 9, 2'000, "retry_window"}};
+  const std::string all = ask(Method::kGet, "/api/v1/failed/expired").body;
+  EXPECT_THAT(all, HasSubstr(R"("first":10,"last":19,"events":10,"reason":"max_backlog_age")"));
+  EXPECT_THAT(all, HasSubstr(R"("retained":false)"));
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/failed/expired?reason=retry_window").body,
+              Not(HasSubstr("max_backlog_age")));
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/failed/expired/requeue?destination=saas").body,
+            R"({"requeued":9,"gone":10})");
+  ASSERT_EQ(store_.requeued_ranges.size(), 1u);
+  EXPECT_EQ(store_.requeued_ranges[0].first, 60u);
+}
+
+TEST_F(ApiTest, ACsvCellNeverBecomesAFormula) {
+  add_letter(1, "a", "http_400");
+  store_.letters[1].event_name = "=HYPERLINK(\"http://evil\")";
+  store_.letters[1].event_id = "+1";
+  store_.letters[1].detail = "two\nlines";
+  const FakeExchange& csv = ask(Method::kGet, "/api/v1/failed/export?format=csv");
+  EXPECT_THAT(csv.content_type, HasSubstr("text/csv"));
+  EXPECT_THAT(csv.body, HasSubstr("id,destination,seq,"));
+  EXPECT_THAT(csv.body, HasSubstr(R"x("'=HYPERLINK(""http://evil"")")x"));
+  EXPECT_THAT(csv.body, HasSubstr(R"("'+1")"));
+  EXPECT_THAT(csv.body, HasSubstr("\"two\nlines\""));
+  EXPECT_THAT(csv.body, HasSubstr(R"("{""name"":""bought""}")"));
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/failed/export?format=csv&after=1").body,
+              Not(HasSubstr("destination")));  // the header comes once
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/failed/export?format=xml").status, 400);
+}
+
+TEST_F(ApiTest, TextForATerminalIsHarmless) {
+  add_letter(1, "a", "http_400");
+  store_.letters[1].event_name = "\x1b[2J";
+  store_.letters[1].detail = "\xe2\x80\xae";
+  const std::vector<http::Header> text = {{"Host", "localhost"}, {"Accept", "text/plain"}};
+  for (const char* path : {"/api/v1/failed", "/api/v1/failed/1"}) {
+    const std::string body = ask(Method::kGet, path, text).body;
+    EXPECT_THAT(body, Not(HasSubstr("\x1b")));
+    EXPECT_THAT(body, Not(HasSubstr("\xe2\x80\xae")));
+  }
+}
+
 TEST_F(ApiTest, AReloadAnswersWhatChangedOrWhyNothingDid) {
   EXPECT_EQ(ask(Method::kPost, "/api/v1/reload").body, R"({"changed":["keys"]})");
   reload_works_ = false;
