@@ -1,5 +1,7 @@
 #include "collector/ack.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "storage/base/event_record.h"
@@ -41,7 +43,17 @@ void Acknowledger::committed(Ingest& ingest) {
       error = {403, "origin_not_allowed", "the write key is not allowed for this origin", 0, false};
       return failed(ingest, error);
     }
+    if (ingest.rate_rejections == rejected) {
+      error = {429, "rate_limited", "the write keys of the events are over their rates", 1, false};
+      return failed(ingest, error);
+    }
   }
+  // Sending it again is safe: what was stored is a duplicate then.
+  const bool all_shed = ingest.entries.empty() && ingest.shed_rejections == rejected;
+  if (ingest.shed_rejections > 0 && (all_shed || !ingest.target->adapter->reports_each_event()))
+    return failed(ingest, unavailable(ingest.shed_reason,
+                                      "events of this priority are not taken now; send them again "
+                                      "later"));
   respond_outcome(ingest, outcome_of(ingest));
 }
 
@@ -121,6 +133,26 @@ void Acknowledger::count_rejected(const protocols::Target& target, std::string_v
                                                              "rejected", std::string(reason)}))
                 .first;
   found->second->add();
+}
+
+void Acknowledger::count_shed(uint8_t priority, storage::PressureCause cause) {
+  Counter*& counter = shed_[{priority, cause}];
+  if (counter == nullptr)
+    counter = &metrics_.counter(
+        Metric::kEventsShed,
+        {priority == 0 ? "low" : "normal", std::string(storage::pressure_cause_name(cause))});
+  counter->add();
+}
+
+http::HttpError Acknowledger::rate_limited(const event::Key& key, int64_t wait_ns) {
+  Counter*& counter = rate_limited_[key.name];
+  if (counter == nullptr) counter = &metrics_.counter(Metric::kRateLimited, {key.name});
+  counter->add();
+  const auto seconds = static_cast<int>(std::min<int64_t>(wait_ns / 1'000'000'000 + 1, 3600));
+  return {429, "rate_limited",
+          fmt::format("the write key may send {} events a second and has used that up",
+                      key.rate->per_second()),
+          seconds, false};
 }
 
 void Acknowledger::count_outcomes(Ingest& ingest) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "collector/ingest.h"
+#include "collector/pressure.h"
 #include "storage/base/metrics.h"
 #include "storage/store.h"
 
@@ -40,6 +41,9 @@ class Acknowledger {
 
   // Counts a rejected event under its reason.
   void count_rejected(const protocols::Target& target, std::string_view reason);
+  void count_shed(uint8_t priority, storage::PressureCause cause);
+  // 429 until the key may send again; counted by the key's name.
+  http::HttpError rate_limited(const event::Key& key, int64_t wait_ns);
   // 503 with the refusal's name, for the head and for append outcomes alike; counted.
   http::HttpError unavailable(storage::Refusal refusal);
   http::HttpError unavailable(std::string_view code, std::string_view message);
@@ -69,6 +73,8 @@ class Acknowledger {
   std::vector<ProtocolCounters> counters_;
   std::map<int, Counter*> other_answers_;
   std::map<std::string, Counter*, std::less<>> unavailable_;
+  std::map<std::string, Counter*, std::less<>> rate_limited_;  // by the key's name
+  std::map<std::pair<uint8_t, storage::PressureCause>, Counter*> shed_;
   std::vector<protocols::EventResult> results_;  // scratch
   std::string text_;                             // scratch
 };

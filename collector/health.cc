@@ -8,8 +8,8 @@ bool is_health_path(std::string_view path) {
   return path == "/health" || path == "/livez" || path == "/readyz";
 }
 
-bool answer_health(http::Exchange& exchange, const storage::Store& store, Acknowledger& ack,
-                   int retry_after_seconds) {
+bool answer_health(http::Exchange& exchange, const storage::Store& store, const SeenPressure& seen,
+                   Acknowledger& ack, int retry_after_seconds) {
   const http::Request& request = exchange.request();
   if (!is_health_path(request.path)) return false;
   if (request.method != http::Method::kGet && request.method != http::Method::kHead) {
@@ -21,12 +21,16 @@ bool answer_health(http::Exchange& exchange, const storage::Store& store, Acknow
   http::Response response;
   response.body = R"({"status":"ok"})";
   const storage::Refusal refusal = store.admission();
-  if (request.path == "/readyz" && refusal != storage::Refusal::kNone) {
+  const bool refuses = refusal != storage::Refusal::kNone;
+  const bool pressed = seen.pressure.level != storage::PressureLevel::kNone;
+  if (request.path == "/readyz" && (refuses || pressed)) {
     std::string& text = ack.scratch();
     text = "{\"status\":\"unavailable\",\"reason\":";
-    append_json_string(text, storage::refusal_name(refusal));
+    append_json_string(
+        text, refuses ? storage::refusal_name(refusal) : watermark_name(seen.pressure.cause));
     text += ",\"detail\":";
-    append_json_string(text, store.admission_detail());
+    append_json_string(text,
+                       refuses ? store.admission_detail() : seen.gauge->detail(seen.pressure));
     text += '}';
     response.status = 503;
     response.retry_after_seconds = retry_after_seconds;

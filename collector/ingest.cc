@@ -24,6 +24,7 @@ void IngestPool::give_back(Ingest& given) {
   ingest->charged_bytes = ingest->encoded_bytes = 0;
   ingest->envelope = ingest->user_id = {};
   ingest->slices = ingest->key_rejections = ingest->origin_rejections = 0;
+  ingest->shed_rejections = ingest->rate_rejections = 0;
   ingest->entries.clear();
   ingest->indexes.clear();
   ingest->rejected.clear();

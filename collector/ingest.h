@@ -64,6 +64,9 @@ struct Ingest final : reactor::Task {
   uint32_t slices = 0;
   uint32_t key_rejections = 0;     // events without a usable key
   uint32_t origin_rejections = 0;  // events whose key forbids the origin
+  uint32_t shed_rejections = 0;    // events shed under pressure
+  uint32_t rate_rejections = 0;    // events whose own key is over its rate
+  std::string_view shed_reason;    // static; of the last one shed
 
   storage::AppendRequest append;
   std::vector<storage::AppendEntry> entries;

@@ -39,6 +39,7 @@ PipelineImpl::PipelineImpl(const PipelineOptions& options, const PipelineDeps& d
       clock_(deps.clock),
       budget_(deps.budget),
       user_tokens_(deps.user_tokens),
+      pressure_gauge_(deps.pressure),
       secret_(deps.store.dedupe_secret()),
       router_(protocols::all_adapters()),
       ack_(router_, deps.store, deps.metrics, options.retry_after_seconds),
@@ -47,6 +48,7 @@ PipelineImpl::PipelineImpl(const PipelineOptions& options, const PipelineDeps& d
       keys_(new KeyEpoch{std::move(keys), 0}),
       pool_(*this, parser_, options.limits),
       deadline_(*this),
+      tap_(deps.metrics),
       slice_seconds_(deps.metrics.histogram(Metric::kParseSliceSeconds)),
       slice_overruns_(deps.metrics.counter(Metric::kParseSliceOverruns)),
       request_slices_(deps.metrics.histogram(Metric::kRequestSlices)) {
@@ -104,9 +106,12 @@ bool PipelineImpl::allows_origin(const http::Request& request, std::string_view 
 // ---- the ingest order
 
 void PipelineImpl::on_request(http::Exchange& exchange) {
+  look_at_pressure();
   const Target* const target = router_.find(exchange.request().path);
   if (target == nullptr) {
-    if (answer_health(exchange, store_, ack_, options_.retry_after_seconds)) return;
+    if (answer_health(exchange, store_, {pressure_gauge_, pressure_}, ack_,
+                      options_.retry_after_seconds))
+      return;
     return ack_.error(exchange, nullptr,
                       {404, "not_found", "there is nothing at this path", 0, false});
   }
@@ -152,6 +157,7 @@ PipelineImpl::Verdict PipelineImpl::find_key(Ingest& ingest) {
   if (ingest.key != nullptr && !head.origin.empty() && !ingest.key->allows_origin(head.origin))
     return fail(ingest, {403, "origin_not_allowed", "the write key is not allowed for this origin",
                          0, false});
+  if (check_rate(ingest) == Verdict::kAnswered) return Verdict::kAnswered;
   ingest.verbose = protocols::query_flag(head.query, "verbose");
   if (!ingest.target->adapter->bearer_is_key() && user_tokens_ != nullptr) {
     std::string_view token;
@@ -188,6 +194,7 @@ void PipelineImpl::work(Ingest& ingest) {
         break;
       case BodyReader::Step::kRejected: {
         const BodyReader::Rejection& rejection = ingest.reader.rejection();
+        if (tap_.on()) tap_rejected(ingest, rejection.reason, {});
         reject(ingest, ingest.reader.index(), rejection.reason,
                ingest.arena.copy(
                    fmt::format("{} at byte {}", rejection.detail.reason, rejection.detail.offset)),
@@ -227,7 +234,7 @@ PipelineImpl::Verdict PipelineImpl::take_wrapper(Ingest& ingest) {
   if (!ingest.head.origin.empty() && !ingest.key->allows_origin(ingest.head.origin))
     return fail(ingest, {403, "origin_not_allowed", "the write key is not allowed for this origin",
                          0, false});
-  return Verdict::kGoOn;
+  return check_rate(ingest);
 }
 
 // One checked event: canonical fields -> key -> rules -> privacy -> fingerprint -> encode.
@@ -242,10 +249,12 @@ PipelineImpl::Verdict PipelineImpl::take_event(Ingest& ingest, const event::Even
   const event::Key* key = nullptr;
   const std::string_view reason = judge(ingest, input, fields, &key);
   if (!reason.empty()) {
+    if (tap_.on()) tap_rejected(ingest, reason, fields);
     // Reasons and ids live until the answer; the key table may be gone by then, the arena is not.
     reject(ingest, index, ingest.arena.copy(reason), {}, ingest.arena.copy(fields.id));
     return Verdict::kGoOn;
   }
+  if (fields.priority < shed_below_) return shed(ingest, index, fields);
   complete(ingest, *key, fields);
   keep_private(*key, fields);
   return append(ingest, *key, fields, index);
@@ -263,6 +272,11 @@ std::string_view PipelineImpl::judge(Ingest& ingest, const protocols::EventInput
       !(*key)->allows_origin(ingest.head.origin)) {
     ++ingest.origin_rejections;
     return "origin_not_allowed";
+  }
+  if (ingest.key == nullptr && (*key)->rate != nullptr &&
+      (*key)->rate->wait_ns(loop_.now_ns()) > 0) {
+    ++ingest.rate_rejections;
+    return "rate_limited";
   }
   fields.priority = (*key)->priority;
   const std::string_view reason = ingest.target->adapter->read_event(input, fields);
@@ -314,6 +328,7 @@ PipelineImpl::Verdict PipelineImpl::append(Ingest& ingest, const event::Key& key
                  "the fields beside the events are too large for so many events", 0, false});
   ingest.entries.push_back(entry);
   ingest.indexes.push_back(index);
+  if (ingest.key == nullptr && key.rate != nullptr) key.rate->take(1, loop_.now_ns());
   return Verdict::kGoOn;
 }
 
@@ -336,8 +351,11 @@ void PipelineImpl::submit(Ingest& ingest) {
   ingest.append.outcome = storage::AppendOutcome::kPending;
   ingest.append.refusal = Refusal::kNone;
   ingest.append.next = nullptr;
+  if (ingest.key != nullptr && ingest.key->rate != nullptr)
+    ingest.key->rate->take(ingest.entries.size(), loop_.now_ns());
   // Before lending: afterwards the key may be replaced at any time.
   const bool received = ingest.key != nullptr && ingest.key->may_ack_received &&
+                        ingest.shed_rejections == 0 &&
                         http::raw_query_value(ingest.head.query, "ack") == "received";
   lend(ingest);
   if (received) ack_.received(ingest);
@@ -348,10 +366,12 @@ void PipelineImpl::collect_outcomes() {
     storage::AppendRequest* const next = request->next;
     Ingest& ingest = *static_cast<Ingest*>(request->context);
     lent_.remove(ingest);
-    if (request->outcome == storage::AppendOutcome::kCommitted)
+    if (request->outcome == storage::AppendOutcome::kCommitted) {
+      if (tap_.on()) tap_outcomes(ingest);
       ack_.committed(ingest);
-    else
+    } else {
       ack_.refused(ingest);
+    }
     release(ingest);
     request = next;
   }

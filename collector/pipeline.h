@@ -20,8 +20,10 @@
 #include "collector/event/limits.h"
 #include "collector/http/exchange.h"
 #include "collector/http/server.h"
+#include "collector/pressure.h"
 #include "collector/protocols/user_token.h"
 #include "collector/reactor/loop.h"
+#include "collector/tap.h"
 #include "storage/base/clock.h"
 #include "storage/base/metrics.h"
 #include "storage/store.h"
@@ -48,6 +50,7 @@ struct PipelineDeps {
   MetricRegistry& metrics;
   const http::BodyBudget* budget = nullptr;                   // null: only HTTP itself checks it
   const protocols::UserTokenVerifier* user_tokens = nullptr;  // null: bearers of D1 are ignored
+  PressureGauge* pressure = nullptr;                          // null: nothing is ever shed
 };
 
 class Pipeline : public http::Handler {
@@ -58,6 +61,8 @@ class Pipeline : public http::Handler {
 
   // Hot reload. THREAD: the loop's. Requests in flight finish under the keys they began with.
   virtual void set_keys(std::shared_ptr<const event::KeyTable> keys) = 0;
+  // Live events for watchers; null: nobody watches. THREAD: the loop's.
+  virtual void set_tap(std::shared_ptr<const TapWatch> watch) = 0;
   // Gathers outcomes. The loop's on_wakeup calls it already; public for a composition root that
   // has to register another callback there. THREAD: the loop's.
   virtual void collect_outcomes() = 0;

@@ -26,6 +26,7 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   bool allows_origin(const http::Request& request, std::string_view origin) override;
 
   void set_keys(std::shared_ptr<const event::KeyTable> keys) override;
+  void set_tap(std::shared_ptr<const TapWatch> watch) override { tap_.watch(std::move(watch)); }
   void collect_outcomes() override;
   unsigned in_flight() const override { return pool_.in_use(); }
 
@@ -60,6 +61,11 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   Verdict fail(Ingest& ingest, const http::HttpError& error);
   bool refuse_open_mode(const protocols::RequestHead& head) const;
   bool charge(Ingest& ingest);
+  void look_at_pressure();
+  Verdict shed(Ingest& ingest, uint32_t index, const EventFields& fields);
+  Verdict check_rate(Ingest& ingest);
+  void tap_rejected(const Ingest& ingest, std::string_view reason, EventFields fields);
+  void tap_outcomes(const Ingest& ingest);
   void end_slice(Ingest& ingest, int64_t started_ns);
 
   Ingest& take_ingest(http::Exchange& exchange, const protocols::Target& target);
@@ -74,6 +80,7 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   const Clock& clock_;
   const http::BodyBudget* budget_;
   const protocols::UserTokenVerifier* user_tokens_;
+  PressureGauge* pressure_gauge_;
   DedupeSecret secret_;
 
   protocols::Router router_;
@@ -88,7 +95,11 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   LentList lent_;
   uint64_t charged_bytes_ = 0;
   DeadlineTimer deadline_;
+  storage::Pressure pressure_;  // as of looked_ns_, the turn's time
+  int64_t looked_ns_ = INT64_MIN;
+  uint8_t shed_below_ = 0;  // priorities below it are shed
 
+  Tap tap_;
   Histogram& slice_seconds_;
   Counter& slice_overruns_;
   Histogram& request_slices_;

@@ -19,6 +19,59 @@ PipelineImpl::Verdict PipelineImpl::fail(Ingest& ingest, const http::HttpError& 
   return Verdict::kAnswered;
 }
 
+// Once per turn: the turn's time is the same until the next one.
+void PipelineImpl::look_at_pressure() {
+  if (pressure_gauge_ == nullptr || looked_ns_ == loop_.now_ns()) return;
+  looked_ns_ = loop_.now_ns();
+  pressure_ = pressure_gauge_->look(looked_ns_);
+  shed_below_ = shed_below(pressure_);
+}
+
+PipelineImpl::Verdict PipelineImpl::shed(Ingest& ingest, uint32_t index,
+                                         const EventFields& fields) {
+  ++ingest.shed_rejections;
+  ingest.shed_reason = shed_reason(fields.priority, pressure_.cause);
+  ack_.count_shed(fields.priority, pressure_.cause);
+  if (tap_.on()) tap_rejected(ingest, ingest.shed_reason, fields);
+  reject(ingest, index, ingest.shed_reason, {}, ingest.arena.copy(fields.id));
+  return Verdict::kGoOn;
+}
+
+// ---- live events, only while somebody watches
+
+void PipelineImpl::tap_rejected(const Ingest& ingest, std::string_view reason, EventFields fields) {
+  fields.source = ingest.target->adapter->name();
+  if (ingest.key != nullptr) {
+    fields.tenant = ingest.key->tenant;
+    fields.key_name = ingest.key->name;
+  }
+  tap_.offer(loop_.wall_ms(), "rejected", reason, fields, {});
+}
+
+void PipelineImpl::tap_outcomes(const Ingest& ingest) {
+  std::string record;  // as one piece: fields may be pieces of raw
+  for (const storage::AppendEntry& entry : ingest.entries) {
+    record.assign(entry.head);
+    record.append(entry.raw);
+    EventFields fields;
+    if (!decode_event_record(record, &fields)) continue;
+    const bool duplicate = entry.outcome == storage::EntryOutcome::kDuplicate;
+    tap_.offer(loop_.wall_ms(), duplicate ? "duplicate" : "stored", {}, fields,
+               {entry.shard, entry.number});
+  }
+}
+
+// ---- rates
+
+// Before a key's body is parsed: what it may send is used up. What the request brings is taken when
+// it goes to the store.
+PipelineImpl::Verdict PipelineImpl::check_rate(Ingest& ingest) {
+  if (ingest.key == nullptr || ingest.key->rate == nullptr) return Verdict::kGoOn;
+  const int64_t wait_ns = ingest.key->rate->wait_ns(loop_.now_ns());
+  if (wait_ns == 0) return Verdict::kGoOn;
+  return fail(ingest, ack_.rate_limited(*ingest.key, wait_ns));
+}
+
 // Keeps the account of memory that requests hold beside their bodies. False: over the limit, the
 // request was answered.
 bool PipelineImpl::charge(Ingest& ingest) {

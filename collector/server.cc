@@ -49,11 +49,12 @@ std::string joined(const std::vector<std::string>& names) {
 }
 
 // The key table of these options; without any [[keys]] loopback clients need none.
-Result<std::shared_ptr<const event::KeyTable>> build_keys(const options::Options& options) {
+Result<std::shared_ptr<const event::KeyTable>> build_keys(const options::Options& options,
+                                                          const event::KeyTable* previous) {
   std::vector<event::KeyOptions> keys = options.keys;
   const auto address = options::parse_address(options.server.listen);
   if (keys.empty() && address && address->loopback) keys.emplace_back();
-  return event::KeyTable::build(keys);
+  return event::KeyTable::build(keys, previous);
 }
 
 }  // namespace
@@ -85,10 +86,13 @@ Result<std::unique_ptr<Server>> Server::start(const options::Sources& sources,
 Server::~Server() { stop(); }
 
 Status Server::open_store() {
-  WEIR_ASSIGN_OR_RETURN(keys_, build_keys(options_));
+  WEIR_ASSIGN_OR_RETURN(keys_, build_keys(options_, nullptr));
   WEIR_ASSIGN_OR_RETURN(store_, storage::Store::open(options_.store, Clock::system(), metrics_));
   budget_ = std::make_unique<http::BodyBudget>(options_.limits.body_memory_bytes);
   budget_->export_metrics(metrics_);
+  pressure_ = std::make_unique<PressureGauge>(*store_, *budget_, options_.store.pressure);
+  metrics_.gauge_callback(Metric::kPressurePercent, {"memory"},
+                          [this] { return static_cast<double>(pressure_->memory_percent()); });
   metrics_
       .gauge(Metric::kBuildInfo, {std::string(version()), kernel_release(),
                                   std::string(liburing_version()), std::string(lmdb_version())})
@@ -133,9 +137,10 @@ Status Server::make_shards() {
                            "every event is refused with 401 until [[keys]] are "
                            "configured: without keys only loopback is served"}});
   for (unsigned i = 0; i < options_.server.shards; ++i) {
-    WEIR_ASSIGN_OR_RETURN(auto shard,
-                          Shard::create(shard_options(i, port),
-                                        {*store_, Clock::system(), metrics_, *budget_}, keys_));
+    WEIR_ASSIGN_OR_RETURN(
+        auto shard,
+        Shard::create(shard_options(i, port),
+                      {*store_, Clock::system(), metrics_, *budget_, *pressure_}, keys_));
     port = shard->port();  // port 0: the others listen where the first one does
     shards_.push_back(std::move(shard));
   }
@@ -177,6 +182,12 @@ Status Server::make_admin() {
     return options::print_json(current_);
   };
   deps.reload = [this] { return reload(); };
+  deps.not_ready = [this]() -> std::optional<admin::NotReady> {
+    const storage::Pressure pressure = pressure_->look(Clock::system().monotonic_ns());
+    if (pressure.level == storage::PressureLevel::kNone) return std::nullopt;
+    return admin::NotReady{std::string(watermark_name(pressure.cause)),
+                           pressure_->detail(pressure)};
+  };
   admin_api_ = std::make_unique<admin::Api>(deps, options_.tokens, options_.stats_cache_ttl_ms);
   admin_loop_->on_wakeup([this] { admin_api_->on_wakeup(); });
 
@@ -274,21 +285,47 @@ Result<std::string> Server::reload() {
   if (loaded.options.open_ingest() != current_.open_ingest() ||
       loaded.options.open_admin() != current_.open_admin())
     return refuse("going from open mode to keys or tokens, or back, needs a restart");
-  auto keys = build_keys(loaded.options);
+  auto keys = build_keys(loaded.options, keys_.get());
   if (!keys) return refuse(keys.error().message);
-
-  // From here on nothing can fail.
-  log::configure(loaded.options.log);
-  keys_ = std::move(*keys);
-  for (const auto& shard : shards_) shard->set_keys(keys_);
-  admin_api_->apply(loaded.options.tokens, loaded.options.stats_cache_ttl_ms);
-  pull_api_->apply(loaded.options.tokens);
+  // The last thing that can fail: destinations are made, then their lanes are written.
+  const auto lanes = [&] { return store_->configure_lanes(loaded.options.store.lanes); };
+  if (Status done =
+          forwarder_->reconfigure(loaded.options.forwarder.destinations, plan.destinations, lanes);
+      !done)
+    return refuse(done.error().message);
+  apply(loaded.options, std::move(*keys));
   current_ = std::move(loaded.options);
+  return tell(plan);
+}
+
+// What of new options takes effect at once and cannot fail.
+void Server::apply(const options::Options& wanted, std::shared_ptr<const event::KeyTable> keys) {
+  log::configure(wanted.log);
+  keys_ = std::move(keys);
+  budget_->set_limit(wanted.limits.body_memory_bytes);
+  for (const auto& shard : shards_) {
+    shard->set_keys(keys_);
+    shard->set_limits(wanted.limits);
+  }
+  admin_thread_->post([this, limits = wanted.limits] { admin_server_->set_limits(limits); });
+  admin_api_->apply(wanted.tokens, wanted.stats_cache_ttl_ms);
+  pull_api_->apply(wanted.tokens);
+}
+
+std::string Server::tell(const ReloadPlan& plan) {
   metrics_.counter(Metric::kConfigReloads, {"applied"}).add();
   log::info("reloaded", {{"changed", plan.changed.empty() ? "nothing" : joined(plan.changed)}});
   JsonWriter json;
   json.begin_object().key("changed").begin_array();
   for (const std::string& name : plan.changed) json.string(name);
+  json.end_array().key("changes").begin_array();
+  for (const ReloadPlan::Change& change : plan.changes) {
+    log::info("option_changed", {{"option", change.option},
+                                 {"before", change.before.empty() ? "(none)" : change.before},
+                                 {"after", change.after.empty() ? "(none)" : change.after}});
+    json.begin_object().field("option", change.option).field("before", change.before);
+    json.field("after", change.after).end_object();
+  }
   json.end_array().end_object();
   return json.take();
 }

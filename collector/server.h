@@ -48,6 +48,8 @@ class Server {
   Status make_pull();
   Status start_forwarder();
   void announce(std::string_view io_uring_features);
+  void apply(const options::Options& wanted, std::shared_ptr<const event::KeyTable> keys);
+  std::string tell(const ReloadPlan& plan);
   void drain_requests();
   void stop_admin();
   void log_what_is_left();
@@ -64,6 +66,7 @@ class Server {
   MetricRegistry metrics_;
   std::unique_ptr<storage::Store> store_;
   std::unique_ptr<http::BodyBudget> budget_;
+  std::unique_ptr<PressureGauge> pressure_;
   std::vector<std::unique_ptr<Shard>> shards_;
 
   std::unique_ptr<http::BodyBudget> admin_budget_;

@@ -52,10 +52,10 @@ Result<std::unique_ptr<Shard>> Shard::create(const ShardOptions& options, const 
   std::unique_ptr<Shard> shard(new Shard());
   WEIR_ASSIGN_OR_RETURN(shard->loop_, reactor::Loop::create(options.loop, deps.metrics));
   shard->thread_ = std::make_unique<LoopThread>(*shard->loop_, options.loop.name);
-  shard->pipeline_ =
-      Pipeline::create(options.pipeline,
-                       {*shard->loop_, deps.store, deps.clock, deps.metrics, &deps.budget, nullptr},
-                       std::move(keys));
+  shard->pipeline_ = Pipeline::create(
+      options.pipeline,
+      {*shard->loop_, deps.store, deps.clock, deps.metrics, &deps.budget, nullptr, &deps.pressure},
+      std::move(keys));
   WEIR_ASSIGN_OR_RETURN(shard->server_,
                         http::Server::create(options.server, *shard->loop_, *shard->pipeline_,
                                              deps.budget, deps.metrics));
@@ -68,6 +68,15 @@ Shard::~Shard() { stop(); }
 
 void Shard::set_keys(std::shared_ptr<const event::KeyTable> keys) {
   thread_->post([this, keys = std::move(keys)] { pipeline_->set_keys(keys); });
+}
+
+void Shard::set_tap(std::shared_ptr<const TapWatch> watch) {
+  thread_->post(
+      [this, watch = std::move(watch)]() mutable { pipeline_->set_tap(std::move(watch)); });
+}
+
+void Shard::set_limits(const http::Limits& limits) {
+  thread_->post([this, limits] { server_->set_limits(limits); });
 }
 
 void Shard::begin_drain() {

@@ -29,6 +29,7 @@ struct ShardDeps {
   const Clock& clock;
   MetricRegistry& metrics;
   http::BodyBudget& budget;
+  PressureGauge& pressure;
 };
 
 // What the thread of a loop is told from outside, worked off on the loop's wake-up.
@@ -64,6 +65,8 @@ class Shard {
 
   // ---- any thread
   void set_keys(std::shared_ptr<const event::KeyTable> keys);
+  void set_limits(const http::Limits& limits);
+  void set_tap(std::shared_ptr<const TapWatch> watch);
   void begin_drain();  // no new connections; those without a request close
   bool drained() const { return drained_.load(std::memory_order_acquire); }
   void stop();  // closes what is left, ends the thread

@@ -70,6 +70,9 @@ Status fill(Key& key, const KeyOptions& options) {
     return fail(ErrorCode::kInvalidArgument, "content_hash \"{}\" is neither off nor raw",
                 options.content_hash);
   key.hash_content = options.content_hash == "raw";
+  if (options.rate != 0)
+    key.rate = std::make_shared<RateBucket>(
+        options.rate, options.rate_burst != 0 ? options.rate_burst : options.rate);
   WEIR_ASSIGN_OR_RETURN(key.rules,
                         RuleSet::build(options.require, options.patterns, options.allow));
   return {};
@@ -85,11 +88,19 @@ bool Key::allows_origin(std::string_view origin) const {
 
 size_t KeyTable::TextHash::operator()(std::string_view text) const { return hash64(text); }
 
-Result<std::shared_ptr<const KeyTable>> KeyTable::build(const std::vector<KeyOptions>& options) {
+Result<std::shared_ptr<const KeyTable>> KeyTable::build(const std::vector<KeyOptions>& options,
+                                                        const KeyTable* previous) {
   auto table = std::make_shared<KeyTable>();
   for (size_t i = 0; i < options.size(); ++i) {
     const Status added = table->add(i, options[i]);
     if (!added) return fail(added.error().code, "keys[{}]: {}", i, added.error().message);
+  }
+  for (Key& key : table->keys_) {
+    const Key* before = previous == nullptr ? nullptr : previous->find(key.text);
+    if (key.rate != nullptr && before != nullptr && before->text == key.text &&
+        before->rate != nullptr && before->rate->per_second() == key.rate->per_second() &&
+        before->rate->burst() == key.rate->burst())
+      key.rate = before->rate;
   }
   return table;
 }

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "collector/event/rate_bucket.h"
 #include "collector/event/rules.h"
 #include "storage/base/result.h"
 
@@ -31,6 +32,8 @@ struct KeyOptions {
   std::vector<std::string> site_ids;  // vendors' ids that stand for this key, "<protocol>" free
   bool sandbox = false;
   bool keep_ip = false;              // store the client's address; off unless the key asks
+  uint64_t rate = 0;                 // events a second; 0: as many as come
+  uint64_t rate_burst = 0;           // events at once beyond that; 0: those of one second
   std::string content_hash = "off";  // "off" | "raw": dedupe events without a key by content
 };
 
@@ -47,6 +50,7 @@ struct Key {
   bool sandbox = false;
   bool keep_ip = false;
   bool hash_content = false;
+  std::shared_ptr<RateBucket> rate;  // null: no limit
 
   // True for every origin when none is configured. Origins compare without regard to case
   // (RFC 6454 section 4); "https://*.example" means any subdomain.
@@ -56,7 +60,9 @@ struct Key {
 class KeyTable {
  public:
   // Errors name the entry and the field. A key with an empty text is the default key; at most one.
-  static Result<std::shared_ptr<const KeyTable>> build(const std::vector<KeyOptions>& options);
+  // previous: the table this one replaces; keys with the same rate go on with what they have used.
+  static Result<std::shared_ptr<const KeyTable>> build(const std::vector<KeyOptions>& options,
+                                                       const KeyTable* previous = nullptr);
 
   // Null when unknown. In an open table (see open()) every text means the default key, so that an
   // SDK which must send some key works against a server without configuration.

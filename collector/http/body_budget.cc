@@ -89,7 +89,7 @@ Body::~Body() {
 bool BodyBudget::reserve(Body& body, size_t capacity) {
   WEIR_CHECK(body.budget_ == nullptr, "the body already holds {} bytes", body.capacity_);
   const size_t block = block_size(capacity);
-  if (used_.fetch_add(block, std::memory_order_relaxed) + block > limit_) {
+  if (used_.fetch_add(block, std::memory_order_relaxed) + block > limit()) {
     used_.fetch_sub(block, std::memory_order_relaxed);
     return false;
   }

@@ -74,14 +74,15 @@ class BodyBudget {
   static void set_size(Body& body, size_t size);
   static size_t capacity(const Body& body) { return body.capacity_; }
   uint64_t used() const { return used_.load(std::memory_order_relaxed); }
-  uint64_t limit() const { return limit_; }
+  uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
+  void set_limit(uint64_t bytes) { limit_.store(bytes, std::memory_order_relaxed); }  // any thread
   void release(Body& body);
   // Used and limit as gauges. Once per process. LIFETIME: the budget outlives the registry's use.
   void export_metrics(MetricRegistry& metrics);
 
  private:
   std::atomic<uint64_t> used_{0};
-  uint64_t limit_;
+  std::atomic<uint64_t> limit_;
 };
 
 struct ServerOptions {
@@ -101,6 +102,8 @@ class Server : public reactor::ConnectionFactory, public reactor::TurnHook {
   virtual unsigned busy_exchanges() const = 0;  // lent to the handler and unanswered
   // Bytes of answers that have not left yet. Cold: looks at every connection.
   virtual uint64_t unsent_bytes() const = 0;
+  // Hot reload: counts from the next head, body or wait on. THREAD: the loop's.
+  virtual void set_limits(const Limits& limits) = 0;
 };
 
 }  // namespace weir::http

@@ -37,6 +37,7 @@ class ServerImpl final : public Server {
   void drain() override;
   unsigned busy_exchanges() const override { return busy_; }
   uint64_t unsent_bytes() const override;
+  void set_limits(const Limits& limits) override { options_.limits = limits; }
 
  private:
   friend class Connection;
@@ -65,7 +66,7 @@ class ServerImpl final : public Server {
   void count_error(std::string_view code);
   void count_answer(int status);  // answers HTTP gives itself
 
-  const ServerOptions options_;
+  ServerOptions options_;
   const IpRanges trusted_;
   reactor::Loop& loop_;
   Handler& handler_;

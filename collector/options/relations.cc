@@ -106,6 +106,13 @@ class Checker {
     if (store.max_bytes != 0)
       at_most("store.segment_bytes", store.segment_bytes, "store.max_bytes", store.max_bytes, 2,
               "the log needs room for the active segment and its successor");
+    const storage::PressureLimits& pressure = store.pressure;
+    if (pressure.ready > pressure.shed_low)
+      add("limits.ready_percent", "is above limits.shed_low_percent",
+          "readiness has to turn red before anything is refused");
+    if (pressure.shed_low > pressure.shed_normal)
+      add("limits.shed_low_percent", "is above limits.shed_normal_percent",
+          "low priority goes before normal priority");
     if (options_.events.depth > event::kMaxDepth)
       add("limits.event_depth", fmt::format("this build allows at most {}", event::kMaxDepth), "");
     const unsigned buffers = options_.reactor.receive_buffers;

@@ -33,7 +33,7 @@ struct OptionRow {
 
   bool required() const { return (flags & 1u) != 0; }
   bool secret() const { return (flags & 2u) != 0; }           // never printed; accepts <name>_file
-  bool reloadable() const { return (flags & 4u) != 0; }       // SIGHUP may change it
+  bool reloadable() const;                                    // SIGHUP may change it
   bool zero_is_special() const { return (flags & 8u) != 0; }  // 0 is allowed although below min
   std::string_view effective_default() const;  // default_text, or tiny_text in tiny builds
 };
@@ -47,6 +47,7 @@ struct SectionInfo {
   std::string_view name;
   bool array = false;
   std::string_view help;
+  bool reloadable = false;  // as a whole: entries may come and go
 };
 
 std::span<const SectionInfo> sections();    // in the order they are printed

@@ -85,6 +85,9 @@ class Adapter {
 
   // The answer once the outcome is known. text is scratch for the body.
   virtual http::Response answer(const Outcome& outcome, std::string& text) const = 0;
+  // The answer says of each event whether it was taken: clients send again what was not. Of any
+  // other protocol a request of which an event was shed is answered 503 as a whole.
+  virtual bool reports_each_event() const { return false; }
   // What an unreadable body means to this protocol's clients.
   virtual http::HttpError body_error(const event::BodyReader& reader) const;
   // The body of a whole-request error.

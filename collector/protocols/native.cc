@@ -22,6 +22,7 @@ bool says_lines(std::string_view content_type) {
 class Native final : public Adapter {
  public:
   std::string_view name() const override { return "native"; }
+  bool reports_each_event() const override { return true; }
   std::span<const Route> routes() const override { return kRoutes; }
 
   event::BodyPlan plan(const RequestHead& head, uint8_t) const override {

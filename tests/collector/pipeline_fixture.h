@@ -260,8 +260,10 @@ class PipelineTest : public ::testing::Test {
     store_ = std::make_unique<FakeStore>();
     loop_ = std::make_unique<FakeLoop>(clock_);
     metrics_ = std::make_unique<MetricRegistry>();
-    pipeline_ = Pipeline::create(options, {*loop_, *store_, clock_, *metrics_, nullptr, tokens_},
-                                 table(keys));
+    pressure_ = std::make_unique<PressureGauge>(*store_, budget_, storage::PressureLimits{});
+    pipeline_ = Pipeline::create(
+        options, {*loop_, *store_, clock_, *metrics_, nullptr, tokens_, pressure_.get()},
+        table(keys));
   }
 
   static std::shared_ptr<const event::KeyTable> table(std::vector<event::KeyOptions> keys) {
@@ -321,6 +323,7 @@ class PipelineTest : public ::testing::Test {
   std::unique_ptr<FakeStore> store_;
   std::unique_ptr<FakeLoop> loop_;
   std::unique_ptr<MetricRegistry> metrics_;
+  std::unique_ptr<PressureGauge> pressure_;
   std::unique_ptr<Pipeline> pipeline_;
   FakeExchange* last_exchange_ = nullptr;  // dead once answered
 

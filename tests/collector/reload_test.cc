@@ -43,11 +43,50 @@ TEST(Reload, AKeyThatIsTakenOutIsAChange) {
 
 TEST(Reload, WhatNeedsARestartIsNamed) {
   const ReloadPlan plan =
-      plan_reload(load({{"destinations.0.name", "a"}, {"destinations.0.url", "http://a/"}}),
-                  load({{"destinations.0.name", "a"},
-                        {"destinations.0.url", "http://b/"},
-                        {"store.retention", "1d"}}));
-  EXPECT_THAT(plan.refused, UnorderedElementsAre("destinations.0.url", "store.retention"));
+      plan_reload(load({}), load({{"store.retention", "1d"}, {"limits.body_bytes", "1MiB"}}));
+  EXPECT_THAT(plan.refused, ElementsAre("store.retention"));
+  EXPECT_THAT(plan.changed, ElementsAre("limits.body_bytes"));
+}
+
+TEST(Reload, DestinationsComeGoAndChangeUnderTheirNames) {
+  const ReloadPlan plan = plan_reload(load({{"destinations.0.name", "stays"},
+                                            {"destinations.0.url", "http://s/"},
+                                            {"destinations.1.name", "goes"},
+                                            {"destinations.1.url", "http://g/"},
+                                            {"destinations.2.name", "moves"},
+                                            {"destinations.2.url", "http://m/1"}}),
+                                      load({{"destinations.0.name", "moves"},
+                                            {"destinations.0.url", "http://m/2"},
+                                            {"destinations.1.name", "stays"},
+                                            {"destinations.1.url", "http://s/"},
+                                            {"destinations.2.name", "comes"},
+                                            {"destinations.2.url", "http://c/"}}));
+  EXPECT_THAT(plan.refused, IsEmpty());
+  EXPECT_THAT(plan.changed, ElementsAre("destinations"));
+  EXPECT_THAT(plan.destinations, ElementsAre("moves"));
+  std::vector<std::string> shown;
+  for (const auto& change : plan.changes)
+    shown.push_back(change.option + ": " + change.before + " -> " + change.after);
+  EXPECT_THAT(shown,
+              UnorderedElementsAre(R"(destinations.comes.name:  -> "comes")",
+                                   R"(destinations.comes.url:  -> "http://c/")",
+                                   R"(destinations.goes.name: "goes" -> )",
+                                   R"(destinations.goes.url: "http://g/" -> )",
+                                   R"(destinations.moves.url: "http://m/1" -> "http://m/2")"));
+}
+
+TEST(Reload, SecretsAreNotInTheDifference) {
+  const ReloadPlan plan =
+      plan_reload(load({{"keys.0.key", "hush"}, {"keys.0.name", "shop"}, {"keys.0.tenant", "a"}}),
+                  load({{"keys.0.key", "hush"},
+                        {"keys.0.name", "shop"},
+                        {"keys.0.tenant", "b"},
+                        {"keys.1.key", "quiet"}}));
+  std::vector<std::string> shown;
+  for (const auto& change : plan.changes)
+    shown.push_back(change.option + ": " + change.before + " -> " + change.after);
+  EXPECT_THAT(shown,
+              UnorderedElementsAre(R"(keys.shop.tenant: "a" -> "b")", "keys.1.key:  -> (secret)"));
 }
 
 }  // namespace
