@@ -182,6 +182,9 @@ Status Server::make_admin() {
     return options::print_json(current_);
   };
   deps.reload = [this] { return reload(); };
+  deps.watch = [this](const std::shared_ptr<const TapWatch>& watch) {
+    for (const auto& shard : shards_) shard->set_tap(watch);
+  };
   deps.not_ready = [this]() -> std::optional<admin::NotReady> {
     const storage::Pressure pressure = pressure_->look(Clock::system().monotonic_ns());
     if (pressure.level == storage::PressureLevel::kNone) return std::nullopt;

@@ -96,7 +96,8 @@ void Maintenance::run() {
 }
 
 bool Maintenance::busy() const {
-  return parts_.admission.current() != Refusal::kNone ||
+  return parts_.admission.current() != Refusal::kNone || disk_pressure_.rising() ||
+         lag_pressure_.rising() ||
          std::any_of(parts_.writers.begin(), parts_.writers.end(),
                      [](const Writer* writer) { return writer->commit_started_ns() != 0; });
 }

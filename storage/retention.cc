@@ -291,7 +291,7 @@ class Planner {
       for (size_t i = deleted_[shard]; i < segments.size() && segments[i].sealed; ++i) {
         const bool held =
             std::any_of(input_.lanes.begin(), input_.lanes.end(), [&](const RetentionLane& lane) {
-              return lane.options.policy == BacklogPolicy::kRefuseNew && !is_empty(segments[i]) &&
+              return !drops_oldest(lane) && !is_empty(segments[i]) &&
                      low_of(lane, shard) <= segments[i].last;
             });
         if (held) break;
@@ -322,7 +322,7 @@ class Planner {
 
   void measure_lag(const RetentionLane& lane) {
     const LaneOptions& options = lane.options;
-    if (options.policy != BacklogPolicy::kRefuseNew) return;
+    if (drops_oldest(lane)) return;
     unsigned percent = 0;
     if (options.max_backlog_bytes > 0)
       percent = share(backlog_bytes(lane, input_.shards), options.max_backlog_bytes);

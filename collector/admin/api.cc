@@ -99,6 +99,8 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kGet, "/", Need::kAdmin, false, &Api::index},
       {M::kGet, "/api/v1/live-counters", Need::kAdmin, false, &Api::live_counters},
       {M::kGet, "/api/v1/live", Need::kAdmin, false, nullptr, &Api::live},
+      {M::kGet, "/api/v1/tail", Need::kAdmin, false, nullptr, &Api::tail},
+      {M::kGet, "/api/v1/top", Need::kAdmin, false, &Api::top},
       {M::kGet, "/api/v1/stats", Need::kAdmin, true, &Api::stats},
       {M::kGet, "/api/v1/failed", Need::kAdmin, true, &Api::failed_list},
       {M::kGet, "/api/v1/events/{text}", Need::kAdmin, true, &Api::event},
@@ -137,7 +139,12 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
       consumers_(deps.leases, deps.clock),
       ledger_(deps.store, deps.forwarder),
       process_metrics_(deps.metrics),
-      live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }) {
+      live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }),
+      tail_(deps.stream_limits, deps.loop, deps.metrics, [this](auto watch) {
+        if (deps_.watch != nullptr) deps_.watch(std::move(watch));
+      }) {
+  if (deps_.not_ready != nullptr)
+    stats_.set_pressed([this] { return deps_.not_ready().has_value(); });
   apply(tokens, stats_cache_ttl_ms);
   worker_ = std::make_unique<Worker>(deps.loop.wakeup(), [this] { stats_.sample(); });
 }
@@ -156,10 +163,16 @@ void Api::apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl
 
 void Api::on_wakeup() {
   worker_->answer_done();
-  if (restart_streams_.exchange(false, std::memory_order_acq_rel)) live_.restart();
+  tail_.pump();
+  if (!restart_streams_.exchange(false, std::memory_order_acq_rel)) return;
+  live_.restart();
+  tail_.restart();
 }
 
-void Api::end_streams() { live_.close(); }
+void Api::end_streams() {
+  live_.close();
+  tail_.close();
+}
 
 std::shared_ptr<const AccessTable> Api::access() const {
   std::lock_guard lock(access_mutex_);
@@ -268,6 +281,19 @@ Reply Api::live_counters(const Call& call) {
 
 bool Api::live(http::Exchange& exchange, const Call&) { return live_.subscribe(exchange); }
 
+bool Api::tail(http::Exchange& exchange, const Call& call) {
+  TapFilter filter{call.value("tenant"), call.value("name"), call.value("source"),
+                   call.value("outcome")};
+  return tail_.subscribe(exchange, std::move(filter), call.value("format") == "text");
+}
+
+Reply Api::top(const Call& call) {
+  const auto size = [&](std::string_view key, uint64_t otherwise, uint64_t most) {
+    return std::clamp<uint64_t>(number_of(call.query, key, otherwise), 1, most);
+  };
+  return text_reply(stats_.top_screen(size("columns", 80, 1'000), size("rows", 24, 500)));
+}
+
 Reply Api::stats(const Call& call) {
   const bool forced = call.has("fresh");
   // Several may have waited for the same expired cache.
@@ -324,64 +350,65 @@ Reply Api::consumer_change(const Call& call) {
   if (!text.ends_with(kSeek))
     return error_reply(404, "not_found", "a consumer can be moved with /seek");
   return consumers_.seek(text.substr(0, text.size() - kSeek.size()), call.body);
-Reply Api::failed_expired(const Call& call) {
-  return failed_.expired(call.expired_filter(), call.wants_text);
-}
-
-Reply Api::expired_requeue(const Call& call) {
-  return failed_.requeue_expired(call.expired_filter());
-}
-
-Reply Api::event(const Call& call) {
-  return ledger_.answer(call.in.text, call.value("tenant"), call.wants_text);
-}
-
-Reply Api::drain_state(const Call& call) {
-  const bool draining = deps_.store.admission() == storage::Refusal::kDraining;
-  uint64_t pending = 0;
-  std::string text = draining ? "draining: new events are refused\n" : "not draining\n";
-  JsonWriter json;
-  json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
-  std::vector<storage::LaneState> lanes = deps_.store.lanes();
-  // A destination that is no longer configured keeps its position and takes nothing.
-  if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
-    std::set<std::string> configured;
-    for (const forwarder::LaneStatus& status : forwarder->status()) configured.insert(status.name);
-    std::erase_if(lanes, [&](const storage::LaneState& lane) {
-      return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
-    });
+  Reply Api::failed_expired(const Call& call) {
+    return failed_.expired(call.expired_filter(), call.wants_text);
   }
-  for (const storage::LaneState& lane : lanes) {
-    const uint64_t waiting = lane_pending(deps_.store, lane);
-    json.field(lane.name, waiting);
-    text += fmt::format("{:<20} {} pending\n", lane.name, waiting);
-    pending = std::max(pending, waiting);
+
+  Reply Api::expired_requeue(const Call& call) {
+    return failed_.requeue_expired(call.expired_filter());
   }
-  json.end_object();
-  // Without anybody to take them events wait for ever.
-  if (lanes.empty()) pending = deps_.store.totals().accepted;
-  text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
-  json.field("pending", pending).end_object();
-  Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
-  reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);
-  return reply;
-}
 
-Reply Api::drain(const Call& call) {
-  deps_.store.set_draining(true);
-  return drain_state(call);
-}
+  Reply Api::event(const Call& call) {
+    return ledger_.answer(call.in.text, call.value("tenant"), call.wants_text);
+  }
 
-Reply Api::drain_resume(const Call& call) {
-  deps_.store.set_draining(false);
-  return drain_state(call);
-}
+  Reply Api::drain_state(const Call& call) {
+    const bool draining = deps_.store.admission() == storage::Refusal::kDraining;
+    uint64_t pending = 0;
+    std::string text = draining ? "draining: new events are refused\n" : "not draining\n";
+    JsonWriter json;
+    json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
+    std::vector<storage::LaneState> lanes = deps_.store.lanes();
+    // A destination that is no longer configured keeps its position and takes nothing.
+    if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
+      std::set<std::string> configured;
+      for (const forwarder::LaneStatus& status : forwarder->status())
+        configured.insert(status.name);
+      std::erase_if(lanes, [&](const storage::LaneState& lane) {
+        return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
+      });
+    }
+    for (const storage::LaneState& lane : lanes) {
+      const uint64_t waiting = lane_pending(deps_.store, lane);
+      json.field(lane.name, waiting);
+      text += fmt::format("{:<20} {} pending\n", lane.name, waiting);
+      pending = std::max(pending, waiting);
+    }
+    json.end_object();
+    // Without anybody to take them events wait for ever.
+    if (lanes.empty()) pending = deps_.store.totals().accepted;
+    text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
+    json.field("pending", pending).end_object();
+    Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
+    reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);
+    return reply;
+  }
 
-Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
+  Reply Api::drain(const Call& call) {
+    deps_.store.set_draining(true);
+    return drain_state(call);
+  }
 
-Reply Api::reload(const Call&) {
-  auto done = deps_.reload();
-  return done ? json_reply(std::move(*done)) : error_reply(done.error());
-}
+  Reply Api::drain_resume(const Call& call) {
+    deps_.store.set_draining(false);
+    return drain_state(call);
+  }
+
+  Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
+
+  Reply Api::reload(const Call&) {
+    auto done = deps_.reload();
+    return done ? json_reply(std::move(*done)) : error_reply(done.error());
+  }
 
 }  // namespace weir::admin

@@ -19,6 +19,7 @@
 #include "collector/admin/live_feed.h"
 #include "collector/admin/process_stats.h"
 #include "collector/admin/stats.h"
+#include "collector/admin/tail_feed.h"
 #include "collector/admin/worker.h"
 #include "collector/http/exchange.h"
 #include "collector/reactor/loop.h"
@@ -48,6 +49,8 @@ struct ApiDeps {
   http::Handler* pull = nullptr;        // answers what is below /pull/; null: nobody does
   forwarder::Leases* leases = nullptr;  // the pull consumers; null: there are none
   std::function<std::optional<NotReady>()> not_ready = nullptr;  // any thread; null: never
+  // Turns the reactors' taps on and off; null: there are none.
+  TailFeed::Watch watch = nullptr;
 };
 
 class Api : public http::Handler {
@@ -103,6 +106,7 @@ class Api : public http::Handler {
   Reply failed_expired(const Call& call);
   Reply expired_requeue(const Call& call);
   Reply event(const Call& call);
+  Reply top(const Call& call);
   Reply drain_state(const Call& call);
   Reply drain(const Call& call);
   Reply drain_resume(const Call& call);
@@ -110,6 +114,7 @@ class Api : public http::Handler {
   Reply reload(const Call& call);
   // Routes that stream: false when too many listen.
   bool live(http::Exchange& exchange, const Call& call);
+  bool tail(http::Exchange& exchange, const Call& call);
 
   static const std::vector<Route>& routes();
   static const Route* find_route(http::Method method, std::string_view path, Hole* in,
@@ -124,6 +129,7 @@ class Api : public http::Handler {
   Ledger ledger_;
   ProcessMetrics process_metrics_;
   LiveFeed live_;
+  TailFeed tail_;
   std::atomic<bool> restart_streams_{false};
   mutable std::mutex access_mutex_;
   std::shared_ptr<const AccessTable> access_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "collector/admin/event_json.h"
+#include "collector/admin/human_text.h"
+#include "collector/admin/top.h"
 #include "collector/json_writer.h"
 #include "storage/base/terminal_text.h"
 
@@ -62,24 +64,6 @@ void write_process(JsonWriter& json, const Live& live) {
   json.field("body_memory_limit_bytes", live.metrics.body_memory_limit);
   json.field("open_files", process.open_files).field("max_open_files", process.max_open_files);
   json.field("threads", process.threads).end_object();
-}
-
-std::string human_bytes(uint64_t bytes) {
-  const char* const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) {
-    value /= 1024;
-    ++unit;
-  }
-  return fmt::format(fmt::runtime(unit == 0 ? "{:.0f} {}" : "{:.1f} {}"), value, units[unit]);
-}
-
-std::string human_seconds(int64_t seconds) {
-  if (seconds < 120) return fmt::format("{} s", seconds);
-  if (seconds < 7200) return fmt::format("{} min", seconds / 60);
-  if (seconds < 172'800) return fmt::format("{} h", seconds / 3600);
-  return fmt::format("{} d", seconds / 86'400);
 }
 
 storage::ShardStatus sum_shards(const storage::Store& store) {
@@ -153,7 +137,7 @@ Live Stats::live() const {
   live.store = sum_shards(store_);
   live.accepting = store_.admission() == storage::Refusal::kNone;
   if (!live.accepting) live.refusal = store_.admission_detail();
-  live.ready = live.accepting && ready();
+  live.ready = live.accepting && ready() && (pressed_ == nullptr || !pressed_());
   live.metrics = digest_metrics(metrics_);
   live.process = read_process_stats();
   std::lock_guard lock(mutex_);
@@ -275,6 +259,15 @@ std::string Stats::live_text() const {
                        terminal_text(lane.status.last_error));
   }
   return out;
+}
+
+std::string Stats::top_screen(size_t columns, size_t rows) {
+  const Live live = this->live();
+  const LatencySample base = latency_base(live.metrics);
+  return top_text(live, info_,
+                  {quantiles_between(base.commit, live.metrics.commit),
+                   quantiles_between(base.sync, live.metrics.sync)},
+                  columns, rows);
 }
 
 std::string Stats::cached_json() const {

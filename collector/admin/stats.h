@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -66,11 +67,14 @@ class Stats {
   Stats(storage::Store& store, const std::atomic<forwarder::Forwarder*>& forwarder,
         MetricRegistry& metrics, const Clock& clock, NodeInfo info);
 
-  Live live() const;              // any thread
-  std::string live_json();        // any thread
-  std::string live_text() const;  // for `weir status`; any thread
+  Live live() const;                                    // any thread
+  std::string live_json();                              // any thread
+  std::string live_text() const;                        // for `weir status`; any thread
+  std::string top_screen(size_t columns, size_t rows);  // for `weir top`; any thread
   void set_ready(bool ready) { ready_.store(ready, std::memory_order_release); }  // any thread
   bool ready() const { return ready_.load(std::memory_order_acquire); }
+  // Whether a watermark is reached: then nothing is ready either. Before live() is asked.
+  void set_pressed(std::function<bool()> pressed) { pressed_ = std::move(pressed); }
 
   // The cached answer of /api/v1/stats, empty when there is none or it is too old. Any thread.
   std::string cached_json() const;
@@ -109,6 +113,7 @@ class Stats {
   Counter& computed_forced_;
   std::atomic<int64_t> cache_ttl_ms_{0};
   std::atomic<bool> ready_{false};
+  std::function<bool()> pressed_;
 
   mutable std::mutex mutex_;  // guards the four below
   std::string cached_;

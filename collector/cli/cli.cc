@@ -54,6 +54,8 @@ int run(int argc, char** argv, const Hooks& hooks) {
   add_check(app, context);
   add_config(app, context);
   add_status(app, context);
+  add_top(app, context);
+  add_tail(app, context);
   add_drain(app, context);
   add_event(app, context);
   add_failed(app, context);

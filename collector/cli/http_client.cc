@@ -11,8 +11,27 @@ namespace {
 constexpr long kConnectTimeoutSeconds = 5;
 constexpr long kTimeoutSeconds = 120;  // an exact count of a large store may take long
 
+struct Body {
+  CURL* easy = nullptr;
+  std::string* text = nullptr;  // the whole of it, or what is left of the last line
+  const std::function<bool(std::string_view)>* on_line = nullptr;
+  bool ended = false;  // by on_line
+};
+
 size_t on_body(char* data, size_t size, size_t count, void* to) {
-  static_cast<std::string*>(to)->append(data, size * count);
+  auto& body = *static_cast<Body*>(to);
+  body.text->append(data, size * count);
+  long status = 0;
+  curl_easy_getinfo(body.easy, CURLINFO_RESPONSE_CODE, &status);
+  if (*body.on_line == nullptr || status != 200) return size * count;
+  size_t from = 0;
+  for (size_t end = 0; (end = body.text->find('\n', from)) != std::string::npos; from = end + 1) {
+    std::string_view line = std::string_view(*body.text).substr(from, end - from);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    body.ended = body.ended || !(*body.on_line)(line);
+    if (body.ended) return 0;
+  }
+  body.text->erase(0, from);
   return size * count;
 }
 
@@ -65,6 +84,7 @@ Result<HttpAnswer> HttpClient::send(const Request& request) {
   CURL* const easy = curl_->easy;
   if (easy == nullptr) return fail(ErrorCode::kInternal, "libcurl cannot be set up");
   HttpAnswer answer;
+  Body body{easy, &answer.body, &request.on_line};
   curl_easy_reset(easy);
   curl_slist_free_all(curl_->headers);
   curl_->headers = nullptr;
@@ -81,12 +101,12 @@ Result<HttpAnswer> HttpClient::send(const Request& request) {
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, curl_->headers);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, reason);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutSeconds);
-  curl_easy_setopt(easy, CURLOPT_TIMEOUT, kTimeoutSeconds);
+  if (request.on_line == nullptr) curl_easy_setopt(easy, CURLOPT_TIMEOUT, kTimeoutSeconds);
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   // The admin listener is local or named on purpose: no proxy in between.
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &answer.body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &answer.headers);
   if (request.method != "GET") {
@@ -96,7 +116,7 @@ Result<HttpAnswer> HttpClient::send(const Request& request) {
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
   }
   const CURLcode code = curl_easy_perform(easy);
-  if (code != CURLE_OK)
+  if (code != CURLE_OK && !body.ended)
     return fail(ErrorCode::kUnavailable,
                 "no answer from {}: {}; is the server running? --server URL names another one",
                 server_, reason[0] != '\0' ? reason : curl_easy_strerror(code));

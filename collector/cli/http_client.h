@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -29,6 +30,9 @@ class HttpClient {
     std::string path;  // with query
     std::string body;
     std::string accept;  // empty: any
+    // For an answer without an end: gets each line of a 200 as it comes, instead of body; false
+    // ends it. Then there is no timeout.
+    std::function<bool(std::string_view line)> on_line = nullptr;
   };
   // Errors only when there was no answer; they name the server.
   Result<HttpAnswer> send(const Request& request);

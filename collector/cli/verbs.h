@@ -46,6 +46,8 @@ void add_drain(CLI::App& app, Context& context);
 void add_event(CLI::App& app, Context& context);
 void add_failed(CLI::App& app, Context& context);
 void add_store(CLI::App& app, Context& context);
+void add_tail(CLI::App& app, Context& context);
+void add_top(CLI::App& app, Context& context);
 
 void add_json_flag(CLI::App& verb, Context& context);
 // Writes to standard output; returns false when it is gone (a closed pipe).

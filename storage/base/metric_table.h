@@ -97,8 +97,7 @@
   X(kStatsComputed, kCounter, "weir_stats_computed_total", 1, "cause", "Fresh counts: expired cache or forced") \
   X(kStreamSubscribers, kGauge, "weir_stream_subscribers", 1, "topic", "Clients that listen to a stream of the admin listener") \
   X(kStreamFrames, kCounter, "weir_stream_frames_total", 1, "topic,outcome", "Frames for subscribers: sent, or skipped because the client reads too slowly") \
-  X(kTailListeners, kGauge, "weir_tail_listeners", 1, "", "Clients that watch live events (`weir tail`)")       \
-  X(kTailDropped, kCounter, "weir_tail_dropped_total", 1, "", "Events that were not shown to them because they or the bound were too slow") \
+  X(kTailDropped, kCounter, "weir_tail_dropped_total", 1, "", "Events that were not shown to watchers because they or the bound were too slow") \
   X(kLogDropped, kCounter, "weir_log_lines_dropped_total", 1, "", "Log lines dropped by the rate limit")
 // clang-format on
 

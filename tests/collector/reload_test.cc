@@ -43,7 +43,7 @@ TEST(Reload, AKeyThatIsTakenOutIsAChange) {
 
 TEST(Reload, WhatNeedsARestartIsNamed) {
   const ReloadPlan plan =
-      plan_reload(load({}), load({{"store.retention", "1d"}, {"limits.body_bytes", "1MiB"}}));
+      plan_reload(load({}), load({{"store.retention", "1d"}, {"limits.body_bytes", "32KiB"}}));
   EXPECT_THAT(plan.refused, ElementsAre("store.retention"));
   EXPECT_THAT(plan.changed, ElementsAre("limits.body_bytes"));
 }

@@ -13,14 +13,14 @@ class Pressure(Case):
     def one(self, weir, priority):
         return weir.post(event(priority=priority, p="x" * 10))
 
-    def fill(self, weir, until, what):
+    def fill(self, weir, until, what, size):
         """Posts high events until the condition holds; what was answered meanwhile."""
         statuses = []
 
         def step():
             if until():
                 return True
-            statuses.append(weir.post([event(priority="high", p="x" * 1000) for _ in range(50)]).status)
+            statuses.append(weir.post([event(priority="high", p="x" * size) for _ in range(50)]).status)
             return False
         eventually(step, what, timeout=60)
         return statuses
@@ -32,18 +32,18 @@ class Pressure(Case):
         self.assertEqual(answer.json["code"], f"shed_{priority}_{cause}")
         self.assertGreater(weir.metric("weir_events_shed_total", priority=priority, cause=cause), 0)
 
-    def steps(self, weir, cause):
+    def steps(self, weir, cause, size):
         """Readiness, low, normal, each before the next; high events are taken all the time."""
         red = lambda: weir.request("GET", "/readyz").status == 503  # noqa: E731
-        seen = self.fill(weir, red, "a red readiness")
+        seen = self.fill(weir, red, "a red readiness", size)
         self.assertEqual(set(seen), {200})
         self.assertEqual(weir.request("GET", "/readyz").json["reason"], f"{cause}_watermark")
         self.assertStatus(weir.get_admin("/readyz"), 503)
-        seen = self.fill(weir, lambda: self.one(weir, "low").status == 503, "low events shed")
+        seen = self.fill(weir, lambda: self.one(weir, "low").status == 503, "low events shed", size)
         self.assertEqual(set(seen) - {200}, set())
         self.assertSheds(weir, "low", cause)
         self.assertStatus(self.one(weir, "high"), 200)
-        seen = self.fill(weir, lambda: self.one(weir, "normal").status == 503, "normal events shed")
+        seen = self.fill(weir, lambda: self.one(weir, "normal").status == 503, "normal events shed", size)
         self.assertEqual(set(seen) - {200}, set())
         self.assertSheds(weir, "normal", cause)
         self.assertStatus(self.one(weir, "high"), 200)
@@ -62,7 +62,7 @@ class Pressure(Case):
         weir = self.weir(destinations=[destination("d", central.port, max_backlog_bytes="8MiB")],
                          settings={**SMALL, "limits.ready_percent": 30, "limits.shed_low_percent": 45,
                                    "limits.shed_normal_percent": 60})
-        self.steps(weir, "lag")
+        self.steps(weir, "lag", 2000)
         self.assertGreaterEqual(weir.metric("weir_pressure_percent", cause="lag"), 60)
         self.assertEqual(weir.metric("weir_pressure_level"), 3)
         self.assertIn("event=pressure", weir.log())
@@ -73,7 +73,7 @@ class Pressure(Case):
         weir = self.weir(settings={**SMALL, "store.max_bytes": "32MiB", "store.state_bytes": "1MiB",
                                    "limits.ready_percent": 30, "limits.shed_low_percent": 45,
                                    "limits.shed_normal_percent": 60})
-        self.steps(weir, "disk")
+        self.steps(weir, "disk", 6000)
 
     def test_03_a_small_disk_sheds_before_it_is_full(self):
         if os.geteuid() != 0:
@@ -88,7 +88,7 @@ class Pressure(Case):
                          settings={**SMALL, "store.state_bytes": "1MiB", "store.reserve_bytes": "16MiB",
                                    "limits.ready_percent": 55, "limits.shed_low_percent": 65,
                                    "limits.shed_normal_percent": 75})
-        self.steps(weir, "disk")
+        self.steps(weir, "disk", 6000)
         ballast = os.path.join(disk, "ballast")
         with open(ballast, "wb") as f:
             f.write(b"x" * (8 << 20))

@@ -105,6 +105,6 @@ class Manual(Case):
             self.skipTest("groff is not installed")
         for arguments in self.PAGES:
             page = run(*arguments).stdout
-            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=page, capture_output=True, text=True,
+            done = subprocess.run(["groff", "-k", "-man", "-Tutf8", "-ww"], input=page, capture_output=True, text=True,
                                   timeout=60)
             self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)

@@ -16,7 +16,7 @@ OWN = {
     "collector/protocols": ["collector/event/", "collector/http/"],
     "collector/admin": ["storage/", "forwarder/forwarder.h", "forwarder/leases.h",
                         "collector/http/", "collector/reactor/", "collector/event/json_value.h",
-                        "collector/json_writer.h"],
+                        "collector/json_writer.h", "collector/tap.h"],
     "collector/pull": ["storage/", "forwarder/compression.h", "forwarder/leases.h", "collector/http/",
                        "collector/event/json_value.h", "collector/admin/", "collector/json_writer.h"],
     # The option structs of every component, never their working parts.

@@ -1,0 +1,123 @@
+// What operators change while the state runs: expired ranges that are sent after all, lanes that
+// follow a changed configuration.
+#include <gtest/gtest.h>
+
+#include "tests/storage/state_support.h"
+
+namespace weir::storage {
+namespace {
+
+TEST(State, AnExpiredRangeThatIsRequeuedIsOpenAgainAndNoLongerCounted) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  FakeLog log;
+  log.fill(0, 50, "a");
+  log.fill(0, 50, "b");
+  ASSERT_TRUE(fixture.open());
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 80, "max_backlog_bytes"}}, log));
+  const auto rows = *fixture.state->expired("saas");
+  const auto events = fixture.state->requeue_expired("saas", rows, log);
+  ASSERT_TRUE(events) << events.error().message;
+  EXPECT_EQ(*events, 80u);
+  EXPECT_TRUE(fixture.state->expired("saas")->empty());
+  ASSERT_TRUE(fixture.reopen());
+  auto lane = *fixture.state->lane("saas");
+  EXPECT_EQ(lane.counts.expired, 0u);
+  EXPECT_EQ(lane.tenants.at("a").expired, 0u);
+  EXPECT_EQ(lane.tenants.at("b").expired, 0u);
+  ASSERT_EQ(lane.shards[0].open.size(), 1u);
+  const OpenRange open = lane.shards[0].open.begin()->second;
+  EXPECT_TRUE(open.requeued());
+  EXPECT_EQ(open.first, 1u);
+  EXPECT_EQ(open.last, 80u);
+  EXPECT_EQ(lane.shards[0].low(), 1u);  // it holds its segments
+  EXPECT_FALSE(fixture.state->trim({0, 50, {}}, log));
+  // A second time there is nothing to requeue.
+  EXPECT_EQ(*fixture.state->requeue_expired("saas", rows, log), 0u);
+  // The owner cuts batches from it; a further expiry cuts what is left.
+  LaneOwner owner(*fixture.state);
+  LaneUpdate cut = update_of("saas");
+  OpenRange rest = open;
+  rest.first = 11;
+  cut.put = {rest, range_of(fixture.state->next_batch_number(), 1, 10)};
+  ASSERT_TRUE(owner.mark(cut));
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 40, "max_backlog_bytes"}}, log));
+  lane = *fixture.state->lane("saas");
+  EXPECT_EQ(lane.counts.expired, 40u);
+  EXPECT_EQ(lane.shards[0].open.at(open.number).first, 41u);
+}
+
+TEST(State, RequeuedRangesOfWhichTheEventsAreGoneStayExpired) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  FakeLog log;
+  log.fill(0, 100);
+  ASSERT_TRUE(fixture.open());
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 60, "max_backlog_age"}}, log));
+  const auto before = *fixture.state->expired("saas");
+  ASSERT_TRUE(fixture.state->trim({0, 30, log.counted(0, 1, 30)}, log));
+  log.remove_below(0, 31);
+  EXPECT_EQ(*fixture.state->requeue_expired("saas", before, log), 0u);
+  EXPECT_EQ(*fixture.state->requeue_expired("saas", *fixture.state->expired("saas"), log), 30u);
+}
+
+// Five million events expire as one row of one transaction, not as copies.
+TEST(State, FiveMillionEventsExpireAndAreRequeuedInABlink) {
+  constexpr uint64_t kEvents = 5'000'000;
+  class Log final : public LogView {  // counts whole ranges, as the log does by segments
+   public:
+    unsigned shards() const override { return 1; }
+    uint64_t first(unsigned) const override { return 1; }
+    uint64_t end(unsigned) const override { return kEvents + 1; }
+    Status count(unsigned, uint64_t first, uint64_t last, TenantCounts* into) const override {
+      into->events += last - first + 1;
+      into->tenants["t"] += last - first + 1;
+      return {};
+    }
+    int64_t received_ms(unsigned, uint64_t number) const override {
+      return static_cast<int64_t>(number);
+    }
+  };
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  const Log log;
+  ASSERT_TRUE(fixture.open());
+  const int64_t started = Clock::system().monotonic_ns();
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, kEvents, "max_backlog_bytes"}}, log));
+  const auto rows = *fixture.state->expired("saas");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].events, kEvents);
+  EXPECT_EQ(*fixture.state->requeue_expired("saas", rows, log), kEvents);
+  EXPECT_EQ(fixture.state->lane("saas")->counts.expired, 0u);
+  EXPECT_LT(Clock::system().monotonic_ns() - started, 5'000'000'000);
+}
+
+TEST(State, LanesFollowTheConfigurationAtRunTime) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  ASSERT_TRUE(fixture.open());
+  LaneOptions changed = lane_options("saas");
+  changed.max_backlog_bytes = 77;
+  ASSERT_TRUE(fixture.state->configure_lanes({changed, lane_options("second")}, {1}));
+  auto holding = fixture.state->retention_lanes();
+  ASSERT_EQ(holding.size(), 2u);
+  EXPECT_EQ(holding[0].options.max_backlog_bytes, 77u);
+  LaneOwner owner(*fixture.state);
+  LaneUpdate update = update_of("saas");
+  update.frontiers = {{0, 8}};
+  ASSERT_TRUE(owner.mark(update));
+  // One that is taken out holds nothing any more, and keeps its position.
+  ASSERT_TRUE(fixture.state->configure_lanes({lane_options("second")}, {1}));
+  holding = fixture.state->retention_lanes();
+  ASSERT_EQ(holding.size(), 1u);
+  EXPECT_EQ(holding[0].options.name, "second");
+  ASSERT_TRUE(fixture.state->configure_lanes({lane_options("saas")}, {1}));
+  EXPECT_EQ(fixture.state->lane("saas")->shards[0].frontier, 8u);
+  // All or nothing.
+  EXPECT_FALSE(fixture.state->configure_lanes(
+      {lane_options("third"), lane_options("saas", LaneKind::kConsumer)}, {1}));
+  EXPECT_FALSE(fixture.state->lane("third"));
+}
+
+}  // namespace
+}  // namespace weir::storage
