@@ -30,12 +30,4 @@ void write_event(JsonWriter& json, std::string_view record) {
   json.end_object();
 }
 
-void write_time(JsonWriter& json, std::string_view name, int64_t wall_ms) {
-  json.key(name);
-  if (wall_ms == 0)
-    json.null();
-  else
-    json.string(format_rfc3339_ms(wall_ms));
-}
-
 }  // namespace weir::admin

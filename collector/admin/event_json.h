@@ -12,7 +12,4 @@ namespace weir::admin {
 // string where it is none); null when the record (storage/base/event_record.h) cannot be decoded.
 void write_event(JsonWriter& json, std::string_view record);
 
-// A key with a time as RFC 3339; null for 0.
-void write_time(JsonWriter& json, std::string_view name, int64_t wall_ms);
-
 }  // namespace weir::admin

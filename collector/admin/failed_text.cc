@@ -42,7 +42,7 @@ void write_letter(JsonWriter& json, const storage::DeadLetter& letter, bool with
   json.field("reason", letter.reason).field("detail", letter.detail);
   json.field("requeued", letter.requeued);
   if (letter.requeued) {
-    write_time(json, "requeued_at", letter.requeued_ms);
+    json.time_field("requeued_at", letter.requeued_ms);
     json.field("attempts_since", letter.requeue_attempts);
   }
   if (with_event) write_event(json, letter.payload);
@@ -136,7 +136,7 @@ void write_given_up(JsonWriter& json, const GivenUp& row) {
   json.begin_object().field("destination", row.lane).field("shard", row.range.shard);
   json.field("first", row.range.first).field("last", row.range.last);
   json.field("events", row.range.events).field("reason", row.range.reason);
-  write_time(json, "at", row.range.at_ms);
+  json.time_field("at", row.range.at_ms);
   json.field("retained", row.retained).end_object();
 }
 

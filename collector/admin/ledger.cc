@@ -209,8 +209,8 @@ std::string Ledger::json(const std::vector<History>& events) const {
     json.begin_object().field("id", event.id).field("seq", event.position.text());
     json.field("store_id", store_.id().text()).field("tenant", event.tenant);
     json.field("name", event.name);
-    write_time(json, "received_at", event.received_ms);
-    write_time(json, "committed_at", event.place ? event.place->committed_ms : 0);
+    json.time_field("received_at", event.received_ms);
+    json.time_field("committed_at", event.place ? event.place->committed_ms : 0);
     json.key("segment");
     if (event.place) {
       json.begin_object().field("file", event.place->file).field("first", event.place->first);
@@ -227,12 +227,12 @@ std::string Ledger::json(const std::vector<History>& events) const {
         json.field("reason", fate.reason).field("attempts", fate.attempts);
         json.field("batch_id", fate.batch_id).field("status", fate.status);
         json.field("last_error", fate.last_error);
-        write_time(json, "finished_at", fate.finished_ms);
+        json.time_field("finished_at", fate.finished_ms);
         if (fate.state == "leased") {
           json.field("leased_by", fate.owner);
-          write_time(json, "lease_expires_at", fate.until_ms);
+          json.time_field("lease_expires_at", fate.until_ms);
         } else {
-          write_time(json, "next_attempt_at", fate.until_ms);
+          json.time_field("next_attempt_at", fate.until_ms);
         }
         if (fate.failed_id != 0) json.field("failed_id", fate.failed_id);
         json.end_object();

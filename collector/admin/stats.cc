@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "collector/admin/event_json.h"
 #include "collector/admin/human_text.h"
 #include "collector/admin/top.h"
 #include "collector/json_writer.h"
