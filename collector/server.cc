@@ -310,7 +310,10 @@ void Server::apply(const options::Options& wanted, std::shared_ptr<const event::
     shard->set_keys(keys_);
     shard->set_limits(wanted.limits);
   }
-  admin_thread_->post([this, limits = wanted.limits] { admin_server_->set_limits(limits); });
+  admin_thread_->post([this, limits = wanted.limits] {
+    admin_server_->set_limits(limits);
+    if (pull_server_ != nullptr) pull_server_->set_limits(limits);
+  });
   admin_api_->apply(wanted.tokens, wanted.stats_cache_ttl_ms);
   pull_api_->apply(wanted.tokens);
 }

@@ -238,7 +238,7 @@ constexpr OptionRow kTable[] = {
     {"limits", "pipelined_requests", Type::kInteger, "64", "4", 1, 10'000, "", kReloadable,
      "Unanswered requests of one connection; then Weir reads on when some are answered.",
      land<&O::limits, &L::pipelined_requests>},
-    {"limits", "requests_per_connection", Type::kInteger, "0", "", kReloadable, 1'000'000'000, "", 0,
+    {"limits", "requests_per_connection", Type::kInteger, "0", "", 0, 1'000'000'000, "", kReloadable,
      "Requests after which a connection is closed. 0: no limit.",
      land<&O::limits, &L::requests_per_connection>},
 
