@@ -130,8 +130,9 @@ Live Stats::live() const {
   live.accepted = totals.accepted;
   live.duplicates = totals.duplicates;
   if (live.lanes.empty()) live.pending = totals.accepted;
-  live.pending = std::min(live.pending, live.accepted);
-  live.failed = std::min(live.failed, live.accepted - live.pending);
+  // What failed anywhere has failed, even if it waits elsewhere.
+  live.failed = std::min(live.failed, live.accepted);
+  live.pending = std::min(live.pending, live.accepted - live.failed);
   live.sent = live.accepted - live.pending - live.failed;
   live.store = sum_shards(store_);
   live.accepting = store_.admission() == storage::Refusal::kNone;
