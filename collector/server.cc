@@ -167,6 +167,7 @@ Status Server::make_admin() {
                       {},
                       edit_event_record,
                       {},
+                      0,
                       {},
                       {},
                       pull_api_.get(),
@@ -177,6 +178,7 @@ Status Server::make_admin() {
   deps.info.data_directory = options_.store.directory;
   deps.info.started_ms = started_ms_;
   deps.stream_limits.subscribers = options_.server.admin_streams;
+  deps.session_lifetime_ms = options_.server.session_lifetime_ms;
   deps.config_json = [this] {
     std::lock_guard lock(current_mutex_);
     return options::print_json(current_);

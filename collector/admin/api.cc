@@ -3,7 +3,6 @@
 #include <charconv>
 #include <set>
 
-#include "collector/admin/index_page.h"
 #include "collector/admin/metrics_text.h"
 #include "collector/admin/query_time.h"
 #include "collector/http/query.h"
@@ -86,7 +85,9 @@ struct Api::Route {
   Need need;
   bool on_worker;
   Reply (Api::*answer)(const Call& call);
-  bool (Api::*stream)(http::Exchange& exchange, const Call& call) = nullptr;  // instead of answer
+  // Instead of answer:
+  bool (Api::*stream)(http::Exchange& exchange, const Call& call) = nullptr;
+  Reply (Api::*from_request)(const http::Request& request) = nullptr;
 };
 
 // The table of paths. The first match counts.
@@ -96,7 +97,9 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kGet, "/livez", Need::kNothing, false, &Api::livez},
       {M::kGet, "/readyz", Need::kNothing, false, &Api::readyz},
       {M::kGet, "/metrics", Need::kMetrics, false, &Api::metrics},
-      {M::kGet, "/", Need::kAdmin, false, &Api::index},
+      {M::kGet, "/api/v1/session", Need::kPage, false, nullptr, nullptr, &Api::session},
+      {M::kPost, "/api/v1/session", Need::kPage, false, nullptr, nullptr, &Api::sign_in},
+      {M::kDelete, "/api/v1/session", Need::kPage, false, nullptr, nullptr, &Api::sign_out},
       {M::kGet, "/api/v1/live-counters", Need::kAdmin, false, &Api::live_counters},
       {M::kGet, "/api/v1/live", Need::kAdmin, false, nullptr, &Api::live},
       {M::kGet, "/api/v1/tail", Need::kAdmin, false, nullptr, &Api::tail},
@@ -138,6 +141,7 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
               }),
       consumers_(deps.leases, deps.clock),
       ledger_(deps.store, deps.forwarder),
+      dashboard_(deps.session_lifetime_ms),
       process_metrics_(deps.metrics),
       live_(deps.stream_limits, deps.loop, deps.metrics, [this] { return stats_.live_json(); }),
       tail_(deps.stream_limits, deps.loop, deps.metrics, [this](auto watch) {
@@ -174,6 +178,18 @@ void Api::end_streams() {
   tail_.close();
 }
 
+Verdict Api::check(const http::Request& request, Need need) const {
+  const auto access = this->access();
+  const auto session = dashboard_.sessions().find(Sessions::id_in(request), deps_.clock.wall_ms());
+  const bool by_cookie = session && !request.has_header("authorization");
+  const bool changes =
+      request.method != http::Method::kGet && request.method != http::Method::kHead;
+  // The browser adds the cookie whoever asks; a page of somebody else must not act here.
+  if (by_cookie && changes && !access->open() && !is_same_origin(request))
+    return {403, "forbidden", "with a session only the dashboard's own page may change something"};
+  return access->check(request, need, nullptr, by_cookie ? &*session : nullptr);
+}
+
 std::shared_ptr<const AccessTable> Api::access() const {
   std::lock_guard lock(access_mutex_);
   return access_;
@@ -201,7 +217,10 @@ void Api::on_client_gone(http::Exchange& exchange) {
     deps_.pull->on_client_gone(exchange);
 }
 
-bool Api::allows_origin(const http::Request&, std::string_view) { return false; }
+bool Api::allows_origin(const http::Request& request, std::string_view origin) {
+  const std::string_view authority = authority_of(origin);
+  return !authority.empty() && authority == request.header("host");
+}
 
 void Api::answer(http::Exchange& exchange, const Reply& reply) {
   Counter*& counter = answered_[reply.status];
@@ -219,14 +238,21 @@ void Api::on_request(http::Exchange& exchange) {
   Call call;
   bool path_known = false;
   const Route* route = find_route(request.method, request.path, &call.in, &path_known);
+  const bool file = dashboard_.serves(request.path);
   // Access first: without it not even the paths are told apart.
-  const Verdict verdict = access()->check(request, route == nullptr ? Need::kAdmin : route->need);
+  const Verdict verdict = check(request, file               ? Need::kPage
+                                         : route == nullptr ? Need::kAdmin
+                                                            : route->need);
   if (verdict.status != 0)
     return answer(exchange, error_reply(verdict.status, verdict.code, verdict.message));
-  if (route == nullptr && path_known)
+  if (file && (request.method == http::Method::kGet || request.method == http::Method::kHead))
+    return answer(exchange, dashboard_.asset(request));
+  if (route == nullptr && (path_known || file))
     return answer(exchange, error_reply(405, "method_not_allowed", "not with this method"));
   if (route == nullptr)
     return answer(exchange, error_reply(404, "not_found", "there is nothing at this path"));
+  if (route->from_request != nullptr)
+    return answer(exchange, (this->*route->from_request)(request));
   call.query = request.query;
   call.body = request.body.view();
   call.wants_text = request.header("accept").starts_with("text/plain");
@@ -265,14 +291,18 @@ Reply Api::metrics(const Call&) {
   return reply;
 }
 
-Reply Api::index(const Call&) {
-  Reply reply;
-  reply.content_type = "text/html; charset=utf-8";
-  reply.headers =
-      "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
-      "X-Content-Type-Options: nosniff\r\n";
-  reply.body = index_page(stats_.live(), stats_.info());
-  return reply;
+Reply Api::session(const http::Request& request) {
+  return dashboard_.session(*access(), request, deps_.clock.wall_ms());
+}
+
+Reply Api::sign_in(const http::Request& request) {
+  return dashboard_.sign_in(*access(), request, deps_.clock.wall_ms());
+}
+
+Reply Api::sign_out(const http::Request& request) {
+  live_.restart();  // its streams, too, end; the others' come back
+  tail_.restart();
+  return dashboard_.sign_out(request);
 }
 
 Reply Api::live_counters(const Call& call) {
@@ -350,65 +380,66 @@ Reply Api::consumer_change(const Call& call) {
   if (!text.ends_with(kSeek))
     return error_reply(404, "not_found", "a consumer can be moved with /seek");
   return consumers_.seek(text.substr(0, text.size() - kSeek.size()), call.body);
-  Reply Api::failed_expired(const Call& call) {
-    return failed_.expired(call.expired_filter(), call.wants_text);
-  }
+}
 
-  Reply Api::expired_requeue(const Call& call) {
-    return failed_.requeue_expired(call.expired_filter());
-  }
+Reply Api::failed_expired(const Call& call) {
+  return failed_.expired(call.expired_filter(), call.wants_text);
+}
 
-  Reply Api::event(const Call& call) {
-    return ledger_.answer(call.in.text, call.value("tenant"), call.wants_text);
-  }
+Reply Api::expired_requeue(const Call& call) {
+  return failed_.requeue_expired(call.expired_filter());
+}
 
-  Reply Api::drain_state(const Call& call) {
-    const bool draining = deps_.store.admission() == storage::Refusal::kDraining;
-    uint64_t pending = 0;
-    std::string text = draining ? "draining: new events are refused\n" : "not draining\n";
-    JsonWriter json;
-    json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
-    std::vector<storage::LaneState> lanes = deps_.store.lanes();
-    // A destination that is no longer configured keeps its position and takes nothing.
-    if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
-      std::set<std::string> configured;
-      for (const forwarder::LaneStatus& status : forwarder->status())
-        configured.insert(status.name);
-      std::erase_if(lanes, [&](const storage::LaneState& lane) {
-        return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
-      });
-    }
-    for (const storage::LaneState& lane : lanes) {
-      const uint64_t waiting = lane_pending(deps_.store, lane);
-      json.field(lane.name, waiting);
-      text += fmt::format("{:<20} {} pending\n", lane.name, waiting);
-      pending = std::max(pending, waiting);
-    }
-    json.end_object();
-    // Without anybody to take them events wait for ever.
-    if (lanes.empty()) pending = deps_.store.totals().accepted;
-    text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
-    json.field("pending", pending).end_object();
-    Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
-    reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);
-    return reply;
-  }
+Reply Api::event(const Call& call) {
+  return ledger_.answer(call.in.text, call.value("tenant"), call.wants_text);
+}
 
-  Reply Api::drain(const Call& call) {
-    deps_.store.set_draining(true);
-    return drain_state(call);
+Reply Api::drain_state(const Call& call) {
+  const bool draining = deps_.store.admission() == storage::Refusal::kDraining;
+  uint64_t pending = 0;
+  std::string text = draining ? "draining: new events are refused\n" : "not draining\n";
+  JsonWriter json;
+  json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
+  std::vector<storage::LaneState> lanes = deps_.store.lanes();
+  // A destination that is no longer configured keeps its position and takes nothing.
+  if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
+    std::set<std::string> configured;
+    for (const forwarder::LaneStatus& status : forwarder->status()) configured.insert(status.name);
+    std::erase_if(lanes, [&](const storage::LaneState& lane) {
+      return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
+    });
   }
-
-  Reply Api::drain_resume(const Call& call) {
-    deps_.store.set_draining(false);
-    return drain_state(call);
+  for (const storage::LaneState& lane : lanes) {
+    const uint64_t waiting = lane_pending(deps_.store, lane);
+    json.field(lane.name, waiting);
+    text += fmt::format("{:<20} {} pending\n", lane.name, waiting);
+    pending = std::max(pending, waiting);
   }
+  json.end_object();
+  // Without anybody to take them events wait for ever.
+  if (lanes.empty()) pending = deps_.store.totals().accepted;
+  text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
+  json.field("pending", pending).end_object();
+  Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
+  reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);
+  return reply;
+}
 
-  Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
+Reply Api::drain(const Call& call) {
+  deps_.store.set_draining(true);
+  return drain_state(call);
+}
 
-  Reply Api::reload(const Call&) {
-    auto done = deps_.reload();
-    return done ? json_reply(std::move(*done)) : error_reply(done.error());
-  }
+Reply Api::drain_resume(const Call& call) {
+  deps_.store.set_draining(false);
+  return drain_state(call);
+}
+
+Reply Api::config(const Call&) { return json_reply(deps_.config_json()); }
+
+Reply Api::reload(const Call&) {
+  auto done = deps_.reload();
+  return done ? json_reply(std::move(*done)) : error_reply(done.error());
+}
 
 }  // namespace weir::admin

@@ -14,6 +14,7 @@
 
 #include "collector/admin/access.h"
 #include "collector/admin/consumers.h"
+#include "collector/admin/dashboard.h"
 #include "collector/admin/failed.h"
 #include "collector/admin/ledger.h"
 #include "collector/admin/live_feed.h"
@@ -41,6 +42,7 @@ struct ApiDeps {
   NodeInfo info;
   EventEditor edit_event;
   EventStream::Limits stream_limits;
+  int64_t session_lifetime_ms = 0;
   // The running configuration as JSON. THREAD: the worker.
   std::function<std::string()> config_json;
   // Reloads the configuration; JSON about what changed, or the reasons why nothing did.
@@ -87,7 +89,6 @@ class Api : public http::Handler {
   Reply livez(const Call& call);
   Reply readyz(const Call& call);
   Reply metrics(const Call& call);
-  Reply index(const Call& call);
   Reply live_counters(const Call& call);
   Reply stats(const Call& call);
   Reply failed_list(const Call& call);
@@ -112,6 +113,9 @@ class Api : public http::Handler {
   Reply drain_resume(const Call& call);
   Reply config(const Call& call);
   Reply reload(const Call& call);
+  Reply session(const http::Request& request);
+  Reply sign_in(const http::Request& request);
+  Reply sign_out(const http::Request& request);
   // Routes that stream: false when too many listen.
   bool live(http::Exchange& exchange, const Call& call);
   bool tail(http::Exchange& exchange, const Call& call);
@@ -119,6 +123,8 @@ class Api : public http::Handler {
   static const std::vector<Route>& routes();
   static const Route* find_route(http::Method method, std::string_view path, Hole* in,
                                  bool* path_known);
+  // Whether this request may go on; what it stands for is in its token or in its session.
+  Verdict check(const http::Request& request, Need need) const;
   void answer(http::Exchange& exchange, const Reply& reply);
   std::shared_ptr<const AccessTable> access() const;
 
@@ -127,6 +133,7 @@ class Api : public http::Handler {
   FailedEvents failed_;
   Consumers consumers_;
   Ledger ledger_;
+  Dashboard dashboard_;
   ProcessMetrics process_metrics_;
   LiveFeed live_;
   TailFeed tail_;

@@ -14,6 +14,7 @@ struct Reply {
   std::string headers;  // ready lines, each ended by \r\n
   std::string body;
   int retry_after_seconds = 0;
+  std::string_view caching = "no-store";  // Cache-Control
 };
 
 Reply json_reply(std::string body);

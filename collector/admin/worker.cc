@@ -1,5 +1,6 @@
 #include "collector/admin/worker.h"
 
+#include <fmt/format.h>
 #include <pthread.h>
 
 #include <chrono>
@@ -72,7 +73,11 @@ void send_reply(http::Exchange& exchange, const Reply& reply) {
   http::Response response;
   response.status = reply.status;
   response.content_type = reply.content_type;
-  const std::string headers = reply.headers + "Cache-Control: no-store\r\n";
+  // Nothing here is what a browser might take it for, nor for pages of others.
+  const std::string headers = fmt::format(
+      "{}Cache-Control: {}\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: "
+      "same-origin\r\n",
+      reply.headers, reply.caching);
   response.extra_headers = headers;
   response.body = reply.body;
   response.retry_after_seconds = reply.retry_after_seconds;

@@ -44,6 +44,7 @@ struct ServerOptions {
   unsigned admin_max_connections = 0;
   unsigned pull_max_connections = 0;
   unsigned admin_streams = 0;
+  int64_t session_lifetime_ms = 0;
   http::ProxyOptions proxy;
 };
 

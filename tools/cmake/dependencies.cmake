@@ -35,3 +35,11 @@ else()
     INTERFACE_INCLUDE_DIRECTORIES ${LLHTTP_INCLUDE})
   add_library(weir::llhttp ALIAS weir_llhttp)
 endif()
+
+# The dashboard is bundled with esbuild, which npm installs (collector/admin/web).
+find_program(NODE_PROGRAM NAMES node nodejs)
+find_program(NPM_PROGRAM npm)
+if(NOT NODE_PROGRAM OR NOT NPM_PROGRAM)
+  message(FATAL_ERROR "The dashboard is built with Node.js (18 or newer) and npm, and one of them is missing. "
+    "tools/install-packages build installs them (Debian: apt-get install nodejs npm).")
+endif()

@@ -16,6 +16,10 @@ using http::Method;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+// SHA-256 of "boss".
+constexpr std::string_view kBossHash =
+    "a5e7c002443743c5836758c7d1cd8ddefd9fcf2061daa0efaac683fb99966057";
+
 class ApiTest : public ::testing::Test {
  protected:
   // Made when first used: its worker looks at the store, which the test fills before.
@@ -26,7 +30,7 @@ class ApiTest : public ::testing::Test {
   }
 
   ApiDeps deps() {
-    ApiDeps out{store_, forwarder_, metrics_, clock_, loop_, {}, {}, {}, {}, {}};
+    ApiDeps out{store_, forwarder_, metrics_, clock_, loop_, {}, {}, {}, 3'600'000, {}, {}};
     out.info.node = "test-node";
     out.info.version = "1.2.3";
     out.edit_event = [](std::string_view, std::string_view raw) -> Result<std::string> {
@@ -336,16 +340,53 @@ TEST_F(ApiTest, AReloadAnswersWhatChangedOrWhyNothingDid) {
   EXPECT_THAT(refused.body, HasSubstr("store.shards needs a restart"));
 }
 
-TEST_F(ApiTest, TheIndexShowsDeliveryWithoutScriptAndEscapes) {
-  storage::LaneState lane;
-  lane.name = "<b>";
-  lane.shards.resize(1);
-  store_.lane_states = {lane};
-  const FakeExchange& page = ask(Method::kGet, "/");
-  EXPECT_THAT(page.content_type, HasSubstr("text/html"));
-  EXPECT_THAT(page.body, HasSubstr("&lt;b&gt;"));
-  EXPECT_THAT(page.body, Not(HasSubstr("<script")));
-  EXPECT_THAT(page.headers, HasSubstr("Content-Security-Policy"));
+TEST_F(ApiTest, WhatFailedAnywhereCountsAsFailedEvenIfItWaitsElsewhere) {
+  storage::LaneState down, picky;
+  down.name = "down";
+  picky.name = "picky";
+  down.shards.resize(1);
+  picky.shards.resize(1);
+  picky.shards[0].frontier = 11;
+  picky.counts.failed = 3;
+  picky.counts.sent = 7;
+  store_.lane_states = {down, picky};
+  store_.shard.end = 11;
+  store_.store_totals.accepted = 10;
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
+              HasSubstr(R"({"pending":7,"sent":0,"failed":3,"accepted":10)"));
+}
+
+TEST_F(ApiTest, AMachinesOwnPageMayAskAndNoOther) {
+  http::Request request;
+  request.headers = {{"Host", "localhost:9090"}};
+  EXPECT_TRUE(api().allows_origin(request, "http://localhost:9090"));
+  EXPECT_TRUE(api().allows_origin(request, "https://localhost:9090")) << "behind a proxy with TLS";
+  EXPECT_FALSE(api().allows_origin(request, "http://localhost:8080"));
+  EXPECT_FALSE(api().allows_origin(request, "http://evil.example"));
+  EXPECT_FALSE(api().allows_origin(request, "null"));
+}
+
+TEST_F(ApiTest, ASessionOpensWhatItsTokenOpensButChangesOnlyFromItsOwnPage) {
+  api().apply({{"boss", std::string(kBossHash), "admin", {}, {}, {}}}, 0);
+  const http::Header host{"Host", "edge:9090"};
+  const http::Header origin{"Origin", "http://edge:9090"};
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/session", {host, {"Authorization", "Bearer boss"}}).status,
+            403);
+  const FakeExchange& signed_in =
+      ask(Method::kPost, "/api/v1/session", {host, origin, {"Authorization", "Bearer boss"}});
+  ASSERT_EQ(signed_in.status, 200) << signed_in.body;
+  const std::string line = signed_in.headers.substr(signed_in.headers.find("weir_session"));
+  const std::string cookie = line.substr(0, line.find(';'));
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/stats", {host, {"Cookie", cookie}}).status, 200);
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/reload", {host, {"Cookie", cookie}}).status, 403);
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/reload", {host, origin, {"Cookie", cookie}}).status, 200);
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/stats",
+                {host, {"Cookie", cookie}, {"Authorization", "Bearer other"}})
+                .status,
+            401)
+      << "a token that was sent counts";
+  clock_.advance_ms(3'600'001);
+  EXPECT_EQ(ask(Method::kGet, "/api/v1/stats", {host, {"Cookie", cookie}}).status, 401);
 }
 
 TEST_F(ApiTest, WithoutATokenNothingButHealthIsTold) {
@@ -355,6 +396,7 @@ TEST_F(ApiTest, WithoutATokenNothingButHealthIsTold) {
   EXPECT_THAT(refused.headers, HasSubstr("WWW-Authenticate: Bearer"));
   EXPECT_EQ(ask(Method::kGet, "/no/such/path").status, 401);
   EXPECT_EQ(ask(Method::kGet, "/livez").status, 200);
+  EXPECT_EQ(ask(Method::kGet, "/").status, 200) << "the page, which holds no data";
 }
 
 TEST_F(ApiTest, AQuickQuestionDoesNotWaitForSlowOnes) {
