@@ -2,37 +2,10 @@
 
 #include <cstdint>
 
+#include "storage/base/utf8.h"
+
 namespace weir {
 namespace {
-
-// The length of the valid UTF-8 sequence at the start of text (RFC 3629), 0 when there is none.
-size_t utf8_sequence(std::string_view text, uint32_t* code_point) {
-  const auto at = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = at(0);
-  size_t length = 0;
-  uint32_t value = 0;
-  uint32_t lowest = 0;
-  if (lead < 0x80) {
-    *code_point = lead;
-    return 1;
-  } else if (lead >= 0xc2 && lead < 0xe0) {
-    length = 2, value = lead & 0x1fu, lowest = 0x80;
-  } else if (lead >= 0xe0 && lead < 0xf0) {
-    length = 3, value = lead & 0x0fu, lowest = 0x800;
-  } else if (lead >= 0xf0 && lead < 0xf5) {
-    length = 4, value = lead & 0x07u, lowest = 0x10000;
-  } else {
-    return 0;
-  }
-  if (text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-    value = value << 6 | (at(i) & 0x3fu);
-  }
-  if (value < lowest || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return 0;
-  *code_point = value;
-  return length;
-}
 
 void append_unicode_escape(std::string& out, uint32_t unit) {
   static constexpr char kHex[] = "0123456789abcdef";
