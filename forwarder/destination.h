@@ -1,6 +1,6 @@
-// What a lane needs from the thing it sends to. HTTP is destinations/http.h; every further kind
-// (Kafka, ClickHouse, a file) is one more file there that implements Encoder and Destination.
-// Path: warm (per batch; Encoder::add per event).  Thread: the forwarder's.
+// What a lane needs from the thing it sends to. Each kind (HTTP, Kafka, PostgreSQL, a file …) is
+// one file in destinations/ that implements Encoder and Destination. Path: warm (per batch;
+// Encoder::add per event).  Thread: the forwarder's.
 //
 // Invariants
 //   1. A Send that was lent comes back through take_finished() exactly once, unless abandon() was
@@ -37,6 +37,12 @@ struct Outcome {
   int64_t retry_after_ms = -1;  // what the destination asked for; -1: nothing
   std::string reason;           // short and stable, a metric label: "http_400", "too_large"
   std::string detail;           // in words, with a bounded snippet of the answer
+};
+
+// Who sends.
+struct Identity {
+  std::string node;
+  std::string store_id;
 };
 
 // One batch on its way. LIFETIME: lent to the destination from send() until it comes back.

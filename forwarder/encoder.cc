@@ -27,7 +27,15 @@ void append_member(std::string& out, std::string_view key, std::string_view text
 }  // namespace
 
 std::string_view content_type(BodyFormat format) {
-  return format == BodyFormat::kNdjson ? "application/x-ndjson" : "application/json";
+  switch (format) {
+    case BodyFormat::kNdjson:
+      return "application/x-ndjson";
+    case BodyFormat::kCloudEvents:
+      return "application/cloudevents-batch+json";
+    case BodyFormat::kJson:
+      break;
+  }
+  return "application/json";
 }
 
 std::string_view raw_encoding_name(RawEncoding encoding) {

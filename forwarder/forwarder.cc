@@ -12,7 +12,7 @@
 #include <set>
 #include <thread>
 
-#include "forwarder/destinations/http.h"
+#include "forwarder/destinations/kinds.h"
 #include "forwarder/lane.h"
 #include "forwarder/limits.h"
 #include "storage/base/log.h"
@@ -26,9 +26,6 @@ Status check_destination(const DestinationOptions& options, std::set<std::string
     return fail(ErrorCode::kInvalidArgument, "a destination has no name; give it one");
   if (!names->insert(options.name).second)
     return fail(ErrorCode::kInvalidArgument, "two destinations are named {}", options.name);
-  if (options.type != "http")
-    return fail(ErrorCode::kInvalidArgument, "destination {}: unknown type \"{}\"; known: http",
-                options.name, options.type);
   if (options.concurrency == 0 || options.batch.max_events == 0)
     return fail(ErrorCode::kInvalidArgument,
                 "destination {}: concurrency and batch.max_events must be at least 1",
@@ -157,7 +154,7 @@ class ForwarderThread : public Forwarder {
       change->filters.emplace(options.name, EventFilter(options));
       if (names_.contains(options.name) && !changed.contains(options.name)) continue;
       WEIR_ASSIGN_OR_RETURN(change->destinations.emplace_back(),
-                            make_http_destination(options, identity_, clock_));
+                            make_destination(options, identity_, clock_));
       change->options.push_back(options);
     }
     return change;
@@ -293,7 +290,7 @@ class ForwarderThread : public Forwarder {
     status_ = std::move(fresh);
   }
 
-  const HttpIdentity identity_;
+  const Identity identity_;
   const int64_t drain_ms_;
   storage::Store& store_;
   const Clock& clock_;

@@ -32,13 +32,41 @@ struct RetryOptions {
 };
 
 enum class Compression : uint8_t { kNone, kGzip, kZstd };
-enum class BodyFormat : uint8_t { kJson, kNdjson };
+enum class BodyFormat : uint8_t { kJson, kNdjson, kCloudEvents };
 
-// One configured [[destinations]] entry.
+// At most so much a second, over any longer time; 0: no limit.
+struct RateOptions {
+  uint64_t events = 0;
+  uint64_t batches = 0;
+};
+
+// type "file": when the file is set aside under a name with its time; 0: never.
+struct RotateOptions {
+  uint64_t bytes = uint64_t{256} << 20;
+  int64_t age_ms = 3'600'000;
+};
+
+// type "kafka": what decides the partition, each falling back to the next when an event lacks it.
+enum class PartitionKey : uint8_t { kUser, kAnonymous, kSession, kId, kTenant, kShop, kNone };
+
+// One configured [[destinations]] entry. docs/destinations.md says which type uses what.
 struct DestinationOptions {
   std::string name;
   std::string type = "http";
   std::string url;
+  std::string user;
+  std::string password;
+  std::string path;                    // file
+  RotateOptions rotate;                // file
+  std::string database = "default";    // clickhouse
+  std::string table = "weir_events";   // clickhouse, postgresql: may carry a schema
+  bool create_table = true;            // clickhouse, postgresql
+  std::string stream = "weir:events";  // redis
+  uint64_t max_length = 0;             // redis: trimmed to about so many entries; 0: never
+  std::string topic = "weir-events";   // kafka
+  PartitionKey partition_key = PartitionKey::kUser;             // kafka
+  std::vector<std::pair<std::string, std::string>> properties;  // kafka: librdkafka's own
+  RateOptions rate_limit;
   BodyFormat format = BodyFormat::kJson;
   Compression compression = Compression::kGzip;
   BatchOptions batch;

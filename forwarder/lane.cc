@@ -25,6 +25,7 @@ Lane::Lane(const DestinationOptions& options, const Surroundings& surroundings,
       filter_(options),
       destination_(std::move(destination)),
       encoder_(destination_->make_encoder()),
+      rate_(options.rate_limit),
       cells_([&]() -> Cells {
         MetricRegistry& metrics = surroundings.metrics;
         const std::string& lane = options.name;
@@ -247,7 +248,8 @@ void Lane::send_due() {
   if (stopped_) return;
   while (sending_ < (failures_ > 0 ? 1u : options_.concurrency) &&
          marks_.size() < kMaxMarksWaiting) {
-    if (now < resume_ns_) return wake_at(resume_ns_);
+    const int64_t allowed_ns = std::max(resume_ns_, rate_.ready_ns());
+    if (now < allowed_ns) return wake_at(allowed_ns);
     Batch* batch = next_to_send(now);
     if (batch == nullptr) return;
     if (prepare(*batch)) send(*batch);
@@ -317,6 +319,7 @@ void Lane::send(Batch& batch) {
   batch.send.body = batch.body;
   batch.send.events = batch.numbers.size();
   batch.send.context = &batch;
+  rate_.charge(batch.send.events, clock_.monotonic_ns());
   ++sending_;
   cells_.bytes.add(batch.body.size());
   destination_->send(batch.send);

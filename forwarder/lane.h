@@ -22,6 +22,7 @@
 #include "forwarder/batch.h"
 #include "forwarder/destination.h"
 #include "forwarder/forwarder.h"
+#include "forwarder/rate_limit.h"
 #include "storage/base/clock.h"
 #include "storage/base/metrics.h"
 #include "storage/lane.h"
@@ -133,6 +134,7 @@ class Lane {
   const EventFilter filter_;
   std::unique_ptr<Destination> destination_;
   std::unique_ptr<Encoder> encoder_;  // for what is read again
+  RateLimit rate_;
 
   struct Shard {
     BatchReader reader;

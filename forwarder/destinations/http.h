@@ -1,10 +1,5 @@
-// An HTTP or HTTPS destination: libcurl's multi interface behind our own epoll set, so that the
-// forwarder waits for any number of destinations at once. The only place that includes curl.
+// type = "http": a batch is one POST over http_client.h.
 // Path: warm (per batch).  Thread: the forwarder's.
-//
-// Requests reuse connections; redirects are never followed (a POST with a signature and credentials
-// does not go to an address nobody configured); answers are read up to a bound and kept up to a
-// smaller one.
 #pragma once
 
 #include <memory>
@@ -16,15 +11,10 @@
 
 namespace weir::forwarder {
 
-struct HttpIdentity {
-  std::string node;
-  std::string store_id;
-};
-
 // Errors: a url that is not http or https, a TLS file that cannot be read, a header that is not
 // one. LIFETIME: clock outlives the destination.
 Result<std::unique_ptr<Destination>> make_http_destination(const DestinationOptions& options,
-                                                           const HttpIdentity& identity,
+                                                           const Identity& identity,
                                                            const Clock& clock);
 
 }  // namespace weir::forwarder

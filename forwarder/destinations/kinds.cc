@@ -1,0 +1,35 @@
+#include "forwarder/destinations/kinds.h"
+
+#include <string>
+#include <string_view>
+
+#include "forwarder/destinations/http.h"
+
+namespace weir::forwarder {
+namespace {
+
+struct Kind {
+  std::string_view type;
+  Result<std::unique_ptr<Destination>> (*make)(const DestinationOptions&, const Identity&,
+                                               const Clock&);
+};
+constexpr Kind kKinds[] = {
+    {"http", make_http_destination},
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Destination>> make_destination(const DestinationOptions& options,
+                                                      const Identity& identity,
+                                                      const Clock& clock) {
+  std::string known;
+  for (const Kind& kind : kKinds) {
+    if (kind.type == options.type) return kind.make(options, identity, clock);
+    known += known.empty() ? "" : ", ";
+    known += kind.type;
+  }
+  return fail(ErrorCode::kInvalidArgument, "destination {}: unknown type \"{}\"; known: {}",
+              options.name, options.type, known);
+}
+
+}  // namespace weir::forwarder
