@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "forwarder/destinations/file.h"
 #include "forwarder/destinations/http.h"
 
 namespace weir::forwarder {
@@ -15,6 +16,8 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"http", make_http_destination},
+    {"file", make_file_destination},
+    {"stdout", make_stdout_destination},
 };
 
 }  // namespace
