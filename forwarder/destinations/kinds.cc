@@ -5,6 +5,7 @@
 
 #include "forwarder/destinations/file.h"
 #include "forwarder/destinations/http.h"
+#include "forwarder/destinations/postgresql.h"
 #include "forwarder/destinations/redis.h"
 
 namespace weir::forwarder {
@@ -17,6 +18,7 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"http", make_http_destination},
+    {"postgresql", make_postgresql_destination},
     {"redis", make_redis_destination},
     {"file", make_file_destination},
     {"stdout", make_stdout_destination},
