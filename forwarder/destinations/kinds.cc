@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "forwarder/destinations/clickhouse.h"
 #include "forwarder/destinations/file.h"
 #include "forwarder/destinations/http.h"
 #include "forwarder/destinations/postgresql.h"
@@ -18,6 +19,7 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"http", make_http_destination},
+    {"clickhouse", make_clickhouse_destination},
     {"postgresql", make_postgresql_destination},
     {"redis", make_redis_destination},
     {"file", make_file_destination},
