@@ -6,6 +6,7 @@
 #include "forwarder/destinations/clickhouse.h"
 #include "forwarder/destinations/file.h"
 #include "forwarder/destinations/http.h"
+#include "forwarder/destinations/kafka.h"
 #include "forwarder/destinations/postgresql.h"
 #include "forwarder/destinations/redis.h"
 
@@ -19,6 +20,7 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {
     {"http", make_http_destination},
+    {"kafka", make_kafka_destination},
     {"clickhouse", make_clickhouse_destination},
     {"postgresql", make_postgresql_destination},
     {"redis", make_redis_destination},
