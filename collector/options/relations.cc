@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "collector/options/destination_relations.h"
 #include "collector/options/table.h"
 
 namespace weir::options {
@@ -26,16 +27,37 @@ class Checker {
     Problem problem;
     for (const EffectiveSetting& setting : options_.settings)
       if (setting.path() == path) problem.origin = setting.origin;
+    // What is not set has no place of its own: its entry's name has.
+    if (problem.origin.text.empty() && path.starts_with("destinations."))
+      for (const EffectiveSetting& setting : options_.settings)
+        if (setting.row->name == "name" && path.starts_with(entry_prefix(setting)))
+          problem.origin = setting.origin;
     problem.path = std::move(path);
     problem.message = std::move(message);
     problem.hint = std::move(hint);
     problems_.push_back(std::move(problem));
   }
 
+  static std::string entry_prefix(const EffectiveSetting& setting) {
+    return fmt::format("{}.{}.", setting.row->section, setting.index);
+  }
+
   bool is_set(std::string_view path) const {
     return std::any_of(options_.settings.begin(), options_.settings.end(),
                        [&](const auto& setting) {
                          return setting.path() == path && !setting.origin.text.empty();
+                       });
+  }
+
+  // `config print` writes every option: only another value than the default says something.
+  bool is_changed(std::string_view path) const {
+    return std::any_of(options_.settings.begin(), options_.settings.end(),
+                       [&](const auto& setting) {
+                         if (setting.path() != path || setting.origin.text.empty()) return false;
+                         RawValue raw;
+                         raw.from_text = true;
+                         raw.text = setting.row->effective_default();
+                         return to_value(setting.row->type, raw) != setting.value;
                        });
   }
 
@@ -158,19 +180,14 @@ class Checker {
       const auto& destination = options_.forwarder.destinations[i];
       const std::string path = fmt::format("destinations.{}.", i);
       lane_name(path + "name", destination.name, seen);
-      if (!destination.url.starts_with("http://") && !destination.url.starts_with("https://"))
-        add(path + "url", fmt::format("\"{}\" is not an http or https URL", destination.url),
-            "write for example https://collector.example/v1/batch");
-      if (destination.retry.base_ms > destination.retry.cap_ms)
-        add(path + "retry.base", "is longer than retry.cap", "the cap bounds every pause");
-      if (destination.cert_file.empty() != destination.key_file.empty())
-        add(path + (destination.cert_file.empty() ? "tls.key_file" : "tls.cert_file"),
-            "needs the other of tls.cert_file and tls.key_file", "");
-      for (const auto& [name, value] : destination.headers)
-        if (name.empty() || name.find_first_of(" :\r\n\t") != std::string::npos ||
-            value.find_first_of("\r\n") != std::string::npos)
-          add(path + "headers", fmt::format("\"{}\" is not a header", name),
-              "a name without spaces or colon, a value on one line");
+      DestinationChecks checks;
+      checks.is_set = [&](std::string_view option) {
+        return is_changed(path + std::string(option));
+      };
+      checks.report = [&](std::string_view option, std::string message, std::string hint) {
+        add(path + std::string(option), std::move(message), std::move(hint));
+      };
+      check_destination(destination, checks);
     }
     for (size_t i = 0; i < options_.pull.consumers.size(); ++i)
       lane_name(fmt::format("consumers.{}.name", i), options_.pull.consumers[i].lane.name, seen);

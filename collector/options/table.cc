@@ -35,12 +35,24 @@ void assign(log::Format& to, const Value& value) {
   to = value.text == "json" ? log::Format::kJson : log::Format::kLogfmt;
 }
 void assign(forwarder::BodyFormat& to, const Value& value) {
-  to = value.text == "ndjson" ? forwarder::BodyFormat::kNdjson : forwarder::BodyFormat::kJson;
+  to = value.text == "ndjson"        ? forwarder::BodyFormat::kNdjson
+       : value.text == "cloudevents" ? forwarder::BodyFormat::kCloudEvents
+                                     : forwarder::BodyFormat::kJson;
 }
 void assign(forwarder::Compression& to, const Value& value) {
   to = value.text == "none"   ? forwarder::Compression::kNone
        : value.text == "zstd" ? forwarder::Compression::kZstd
                               : forwarder::Compression::kGzip;
+}
+void assign(forwarder::PartitionKey& to, const Value& value) {
+  using forwarder::PartitionKey;
+  to = value.text == "anonymous" ? PartitionKey::kAnonymous
+       : value.text == "session" ? PartitionKey::kSession
+       : value.text == "shop"    ? PartitionKey::kShop
+       : value.text == "tenant"  ? PartitionKey::kTenant
+       : value.text == "id"      ? PartitionKey::kId
+       : value.text == "none"    ? PartitionKey::kNone
+                                 : PartitionKey::kUser;
 }
 void assign(storage::BacklogPolicy& to, const Value& value) {
   to = value.text == "drop_oldest" ? storage::BacklogPolicy::kDropOldest
@@ -81,7 +93,9 @@ using O = Options;
 using D = DestinationOptions;
 using C = ConsumerOptions;
 using forwarder::BatchOptions;
+using forwarder::RateOptions;
 using forwarder::RetryOptions;
+using forwarder::RotateOptions;
 
 constexpr int64_t kKiB = 1024;
 constexpr int64_t kMiB = 1024 * kKiB;
@@ -373,12 +387,38 @@ constexpr OptionRow kTable[] = {
     // ---- destinations
     {"destinations", "name", Type::kText, "", "", 0, kNoMax, "", kRequired,
      "Its name in metrics, logs and commands; its position is kept under it.", land<&D::name>},
-    {"destinations", "type", Type::kChoice, "http", "", 0, kNoMax, "http", 0,
-     "The kind of receiver.", land<&D::type>},
-    {"destinations", "url", Type::kText, "", "", 0, kNoMax, "", kRequired,
-     "Where batches are posted to.", land<&D::url>},
-    {"destinations", "format", Type::kChoice, "json", "", 0, kNoMax, "json|ndjson", 0,
-     "Body: one JSON object, or one event a line.", land<&D::format>},
+    {"destinations", "type", Type::kChoice, "http", "", 0, kNoMax, "http|kafka|clickhouse|postgresql|redis|file|stdout", 0,
+     "The kind of receiver; docs/destinations.md describes each.", land<&D::type>},
+    {"destinations", "url", Type::kText, "", "", 0, kNoMax, "", 0,
+     "Where it is. Every type but file and stdout needs it.", land<&D::url>},
+    {"destinations", "user", Type::kText, "", "", 0, kNoMax, "", 0,
+     "clickhouse, postgresql, redis: who logs in. Empty: what the url or the server says.", land<&D::user>},
+    {"destinations", "password", Type::kText, "", "", 0, kNoMax, "", kSecret,
+     "clickhouse, postgresql, redis: the password.", land<&D::password>},
+    {"destinations", "database", Type::kText, "default", "", 0, kNoMax, "", 0,
+     "clickhouse: the database of the table.", land<&D::database>},
+    {"destinations", "table", Type::kText, "weir_events", "", 0, kNoMax, "", 0,
+     "clickhouse, postgresql: the table; for postgresql a schema may stand before a dot.", land<&D::table>},
+    {"destinations", "create_table", Type::kBool, "true", "", 0, kNoMax, "", 0,
+     "clickhouse, postgresql: make the table, and the partition of each day, when it is missing.", land<&D::create_table>},
+    {"destinations", "stream", Type::kText, "weir:events", "", 0, kNoMax, "", 0,
+     "redis: the key of the stream.", land<&D::stream>},
+    {"destinations", "max_length", Type::kInteger, "0", "", 0, 1'000'000'000'000, "", 0,
+     "redis: trim the stream to about so many entries, read or not. 0: never.", land<&D::max_length>},
+    {"destinations", "topic", Type::kText, "weir-events", "", 0, kNoMax, "", 0,
+     "kafka: the topic.", land<&D::topic>},
+    {"destinations", "partition_key", Type::kChoice, "user", "", 0, kNoMax, "user|anonymous|session|shop|tenant|id|none", 0,
+     "kafka: what decides the partition. user falls back to anonymous, that to session, that and shop to the event's id.", land<&D::partition_key>},
+    {"destinations", "properties", Type::kMap, "", "", 0, kNoMax, "", kSecret,
+     "kafka: librdkafka's own settings, for example { \"security.protocol\" = \"SASL_SSL\" }.", land<&D::properties>},
+    {"destinations", "path", Type::kText, "", "", 0, kNoMax, "", 0,
+     "file: the file events are appended to.", land<&D::path>},
+    {"destinations", "rotate.bytes", Type::kSize, "256MiB", "64KiB", 0, kTiB, "", 0,
+     "file: set aside, under a name with the time, once it is so large. 0: never.", land<&D::rotate, &RotateOptions::bytes>},
+    {"destinations", "rotate.age", Type::kDuration, "1h", "", 0, kYear, "", 0,
+     "file: the same once it is so old, with the next batch. 0: never.", land<&D::rotate, &RotateOptions::age_ms>},
+    {"destinations", "format", Type::kChoice, "json", "", 0, kNoMax, "json|ndjson|cloudevents", 0,
+     "Body: one JSON object, one event a line, or a CloudEvents 1.0 batch.", land<&D::format>},
     {"destinations", "compression", Type::kChoice, "gzip", "", 0, kNoMax, "none|gzip|zstd", 0,
      "Content-Encoding of the body.", land<&D::compression>},
     {"destinations", "concurrency", Type::kInteger, "4", "2", 1, 64, "", 0,
@@ -401,6 +441,10 @@ constexpr OptionRow kTable[] = {
      "Event bytes of one batch at most, before encoding.", land<&D::batch, &BatchOptions::max_bytes>},
     {"destinations", "batch.linger", Type::kDuration, "200ms", "20ms", 0, kHour, "", 0,
      "A batch that is not full leaves after this long.", land<&D::batch, &BatchOptions::linger_ms>},
+    {"destinations", "rate_limit.events", Type::kInteger, "0", "", 0, 1'000'000'000, "", 0,
+     "Events a second sent at most. 0: no limit.", land<&D::rate_limit, &RateOptions::events>},
+    {"destinations", "rate_limit.batches", Type::kInteger, "0", "", 0, 1'000'000, "", 0,
+     "Batches a second sent at most. 0: no limit.", land<&D::rate_limit, &RateOptions::batches>},
     {"destinations", "retry.base", Type::kDuration, "500ms", "20ms", 1, kHour, "", 0,
      "Upper bound of the first pause; each further one doubles it. The pause is drawn between 0 and the bound.", land<&D::retry, &RetryOptions::base_ms>},
     {"destinations", "retry.cap", Type::kDuration, "5m", "1s", 1, kDay, "", 0,

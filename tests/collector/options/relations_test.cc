@@ -67,8 +67,47 @@ TEST(Relations, LaneNamesAreUniqueAcrossDestinationsAndConsumers) {
   expect_one({{"consumers.0.name", "a b"}}, "is not a name");
 }
 
-TEST(Relations, AUrlMustBeHttp) {
-  expect_one({{"destinations.0.name", "a"}, {"destinations.0.url", "ftp://x/"}}, "http or https");
+TEST(Relations, EachTypeNamesWhatItCannotBeWithout) {
+  const auto with = [](const char* type, const char* option, const char* value) {
+    return std::vector<std::pair<std::string, std::string>>{
+        {"destinations.0.name", "a"}, {"destinations.0.type", type}, {option, value}};
+  };
+  const std::vector<std::pair<std::string, std::string>> bare = {{"destinations.0.name", "a"}};
+  expect_one(bare, "destinations.0.url: is missing; type \"http\" needs it");
+  expect_one(with("file", "destinations.0.batch.linger", "1s"),
+             "destinations.0.path: is missing; type \"file\" needs it; write for example path");
+  expect_one(with("http", "destinations.0.url", "ftp://x/"),
+             "does not begin with http:// or https://");
+  expect_one(with("kafka", "destinations.0.url", "a:9092"), "write for example kafka://");
+  expect_one(with("redis", "destinations.0.url", "http://x/"), "redis:// or unix://");
+  expect_one(with("postgresql", "destinations.0.url", "mysql://x/"), "postgresql://");
+  expect_one(with("clickhouse", "destinations.0.url", "tcp://x/"), "http://");
+  expect_one(with("carrier-pigeon", "destinations.0.url", "http://x/"), "must be one of: http");
+  EXPECT_TRUE(problems_of(with("stdout", "destinations.0.batch.linger", "1s")).empty());
+  EXPECT_TRUE(problems_of(with("file", "destinations.0.path", "/tmp/x")).empty());
+}
+
+TEST(Relations, ASettingItsTypeDoesNotKnowIsRefused) {
+  expect_one({{"destinations.0.name", "a"},
+              {"destinations.0.type", "stdout"},
+              {"destinations.0.topic", "t"}},
+             "destinations.0.topic: type \"stdout\" does not know it; it is for type kafka");
+  expect_one({{"destinations.0.name", "a"},
+              {"destinations.0.type", "redis"},
+              {"destinations.0.url", "redis://h"},
+              {"destinations.0.compression", "zstd"}},
+             "it is for type http or clickhouse or kafka");
+}
+
+TEST(Relations, APasswordDoesNotStandInAUrl) {
+  expect_one({{"destinations.0.name", "a"},
+              {"destinations.0.type", "postgresql"},
+              {"destinations.0.url", "postgresql://me:secret@db/x"}},
+             "put it into password");
+  EXPECT_TRUE(problems_of({{"destinations.0.name", "a"},
+                           {"destinations.0.type", "postgresql"},
+                           {"destinations.0.url", "postgresql://me@db/x?application_name=a:b@c"}})
+                  .empty());
 }
 
 TEST(Relations, KeysDiffer) {
