@@ -161,6 +161,7 @@ class Lane {
   uint64_t event_cap_ = 0;  // learnt from 413; batches are not opened larger
   uint32_t deliveries_at_cap_ = 0;
   std::string last_error_;
+  std::string failing_reason_;  // the one that was logged last
 
   std::optional<Error> stopped_;
   int64_t reload_ns_ = INT64_MAX;  // when a stopped lane tries again

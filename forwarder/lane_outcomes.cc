@@ -242,11 +242,12 @@ void Lane::open_circuit(const Batch& failed) {
   // What waits now may wait long: the store has it.
   for (const auto& batch : batches_)
     if (batch->state == BatchState::kReady && batch.get() != &failed) unload(*batch);
-  if (opens)
-    log::warn("destination_failing", {{"destination", options_.name},
-                                      {"reason", outcome.reason},
-                                      {"error", outcome.detail},
-                                      {"next_attempt_ms", delay_ms}});
+  if (!opens && outcome.reason == failing_reason_) return;
+  failing_reason_ = outcome.reason;
+  log::warn("destination_failing", {{"destination", options_.name},
+                                    {"reason", outcome.reason},
+                                    {"error", outcome.detail},
+                                    {"next_attempt_ms", delay_ms}});
 }
 
 void Lane::close_circuit() {

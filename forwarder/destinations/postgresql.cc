@@ -45,6 +45,8 @@ std::string_view field_of(const PGresult* result, int field) {
   return text == nullptr ? std::string_view() : std::string_view(text);
 }
 
+extern "C" void weir_ignore_notice(void*, const char*) {}
+
 class PostgresqlSink : public BlockingSink {
  public:
   PostgresqlSink(const DestinationOptions& options, PostgresqlTable table, const Clock& clock)
@@ -102,6 +104,8 @@ class PostgresqlSink : public BlockingSink {
       step = PQconnectPoll(connection);
     }
     PQsetnonblocking(connection, 1);
+    // "relation already exists, skipping" is what we want to hear, not what the log needs.
+    PQsetNoticeProcessor(connection, &weir_ignore_notice, nullptr);
     deadline_ns_ = after_ms(options_.request_timeout_ms);
     // Committed must mean on disk, whatever the server's or the role's default says.
     if (auto failed = run("SELECT set_config('synchronous_commit', 'on', false) "

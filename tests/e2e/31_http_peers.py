@@ -212,6 +212,17 @@ class Peers(SinkCase):
                 self.assertEqual(self.destination(weir)["failed"], 0)
                 self.assertEqual(self.destination(weir)["pending"], 400)
 
+    def test_11_one_poison_event_in_ten_thousand(self):
+        central = self.central()
+        central.fault(mode="poison", ids="^e7777$", status=400, body="no such product")
+        weir = self.weir(destinations=[destination("d", central.port, batch={"max_events": 1000, "linger": "200ms"})])
+        for at in range(0, 10_000, 1000):
+            self.assertStatus(weir.post([event(id=f"e{i}") for i in range(at, at + 1000)]), 200)
+        self.settles(weir, sent=9_999, failed=1, pending=0)
+        letter, = self.failed(weir, 1)
+        self.assertEqual((letter["event_id"], letter["reason"]), ("e7777", "http_400"))
+        self.assertEqual(central.counts()["unique"], 9_999)
+
     def test_10_the_circuit_is_seen_open_and_closed(self):
         port = free_port()
         weir = self.weir(destinations=[destination("d", port)])
@@ -226,3 +237,16 @@ class Peers(SinkCase):
         self.addCleanup(harness.central_server.stop, server)
         self.assertArrives(central, ids)
         eventually(lambda: state() == "idle", state)
+
+    def test_12_the_log_says_each_new_reason_once(self):
+        central = self.central()
+        weir = self.weir(destinations=[destination("d", central.port)])
+        central.fault(mode="status", status=500)
+        self.send(weir, 1)
+        self.complains(weir, "HTTP 500")
+        central.fault(mode="status", status=503)
+        self.complains(weir, "HTTP 503")
+        before = len(central.requests)
+        eventually(lambda: len(central.requests) > before + 3, "a few more attempts")
+        for reason in ("http_500", "http_503"):
+            self.assertEqual(weir.log().count(f"event=destination_failing destination=d reason={reason}"), 1, weir.log())

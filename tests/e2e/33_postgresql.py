@@ -56,6 +56,11 @@ class Rows(SinkCase):
         self.assertIn("nobody", letter.get("detail", "nobody"))
         self.assertEqual(server.sql("SELECT count(*), sum(user_id) FROM weir_events"), [f"{n}\t{sum(range(n)) - 777}"])
 
+    def test_11_weir_dies_between_commit_and_mark(self):
+        server = Postgresql(self).start()
+        ids = self.survives_weirs_death(self.pair(server), lambda: self.ids(server))
+        self.assertEqual(len(self.ids(server)), len(ids))
+
     def test_10_what_text_cannot_hold_is_replaced_not_refused(self):
         server = Postgresql(self).start()
         weir = self.pair(server)

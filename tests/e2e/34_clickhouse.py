@@ -26,6 +26,11 @@ class Table(SinkCase):
         self.assertEqual(sorted(self.ids(server)), sorted(ids))
         self.assertEqual(server.sql("SELECT uniqExact((tenant, id)) FROM weir_events"), [str(len(ids))])
 
+    def test_07_weir_dies_between_insert_and_mark(self):
+        server = Clickhouse(self).start()
+        ids = self.survives_weirs_death(self.pair(server), lambda: self.ids(server))
+        self.assertEqual(len(self.ids(server)), len(ids))
+
     def test_02_columns_hold_what_the_event_said(self):
         server = Clickhouse(self).start()
         weir = self.pair(server)

@@ -37,6 +37,10 @@ class Cluster(SinkCase):
         self.assertExactly(ids, lambda: self.ids(cluster))
         self.settles(weir, sent=len(ids), failed=0, pending=0)
 
+    def test_09_weir_dies_between_report_and_mark(self):
+        cluster = Kafka(self).start()
+        self.survives_weirs_death(self.pair(cluster), lambda: self.ids(cluster))
+
     def test_02_a_message_is_key_headers_and_event(self):
         cluster = Kafka(self).start()
         weir = self.pair(cluster)

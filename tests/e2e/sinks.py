@@ -50,6 +50,17 @@ class SinkCase(Case):
                    lambda: f"{len(wanted - set(arrived()))} of {len(wanted)} are missing", timeout)
         self.assertEqual(set(arrived()), wanted)
 
+    def survives_weirs_death(self, weir, arrived, rounds=4, per_round=300):
+        """Weir is killed between sends and marks; what is sent again under its id is not there twice."""
+        ids = []
+        for _ in range(rounds):
+            ids += self.send(weir, per_round)
+            weir.kill()
+            weir.start()
+        self.assertExactly(ids, arrived)
+        self.settles(weir, sent=len(ids), failed=0, pending=0)
+        return ids
+
     def survives_death(self, weir, server, arrived, rounds=6, per_round=300):
         """Down at the start, killed while events stream in, started again, twice."""
         ids = self.send(weir, per_round)                 # down at the start
