@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "storage/base/bytes.h"
 #include "storage/base/utf8.h"
 
 namespace weir {
@@ -15,13 +16,32 @@ void append_unicode_escape(std::string& out, uint32_t unit) {
 
 bool is_plain(unsigned char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
 
+// Whether each of eight bytes is plain, without a branch per byte ("Bit Twiddling Hacks", haszero).
+bool all_plain(const char* bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHighs = 0x8080808080808080;
+  const auto word = load_le<uint64_t>(bytes);
+  const auto equal_to = [&](uint64_t c) {
+    const uint64_t zero_where_equal = word ^ kOnes * c;
+    return (zero_where_equal - kOnes) & ~zero_where_equal;
+  };
+  const uint64_t below_space = (word - kOnes * 0x20) & ~word;
+  return ((word | below_space | equal_to('"') | equal_to('\\') | equal_to(0x7f)) & kHighs) == 0;
+}
+
+size_t plain_prefix(std::string_view text) {
+  size_t plain = 0;
+  while (plain + 8 <= text.size() && all_plain(text.data() + plain)) plain += 8;
+  while (plain < text.size() && is_plain(static_cast<unsigned char>(text[plain]))) ++plain;
+  return plain;
+}
+
 }  // namespace
 
 void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
   while (!text.empty()) {
-    size_t plain = 0;
-    while (plain < text.size() && is_plain(static_cast<unsigned char>(text[plain]))) ++plain;
+    const size_t plain = plain_prefix(text);
     out.append(text.substr(0, plain));
     text.remove_prefix(plain);
     if (text.empty()) break;

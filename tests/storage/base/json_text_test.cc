@@ -26,5 +26,21 @@ TEST(JsonString, KeepsValidUtf8AndReplacesTheRest) {
   EXPECT_EQ(quoted("\xe6\x9d"), R"("\ufffd\ufffd")");            // cut
 }
 
+// Eight bytes are looked at together: what a byte becomes does not depend on where it stands.
+TEST(JsonString, EveryByteIsWrittenTheSameAtEveryPlace) {
+  for (int c = 0; c < 256; ++c) {
+    const std::string one(1, static_cast<char>(c));
+    std::string alone;
+    append_json_string(alone, one);
+    const std::string escaped = alone.substr(1, alone.size() - 2);
+    for (size_t before = 0; before < 18; ++before) {
+      const std::string left(before, '~'), right(17 - before, ' ');
+      std::string whole;
+      append_json_string(whole, left + one + right);
+      EXPECT_EQ(whole, "\"" + left + escaped + right + "\"") << c << " at " << before;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace weir
