@@ -78,7 +78,7 @@ class Files(SinkCase):
         weir = self.weir(destinations=[entry, harness.destination("good", central.port)])
         ids = self.send(weir, 300)
         self.complains(weir, "No space left on device")
-        self.assertArrives(central, ids, timeout=5)
+        self.assertArrives(central, ids, timeout=10)
         self.assertEqual(self.destination(weir)["failed"], 0)
         os.unlink(ballast)
         self.assertExactly(ids, self.ids)

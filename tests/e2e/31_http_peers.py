@@ -206,7 +206,7 @@ class Peers(SinkCase):
                 weir = self.weir(destinations=[destination("d", port, request_timeout="1s", compression="none"),
                                                destination("good", central.port)])
                 ids = self.send(weir, 400, text="x" * 500)
-                self.assertArrives(central, ids, timeout=5)
+                self.assertArrives(central, ids, timeout=10)
                 eventually(lambda: weir.metric("weir_forward_attempts_total", destination="d", **{"class": "network"}) >= 2,
                            lambda: weir.log()[-1500:])
                 self.assertEqual(self.destination(weir)["failed"], 0)

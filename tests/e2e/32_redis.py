@@ -90,7 +90,7 @@ class RedisStreams(SinkCase):
         self.settles(weir, sent=10)
         server.pause()
         ids = self.send(weir, 50)
-        self.assertArrives(central, ids, timeout=5)
+        self.assertArrives(central, ids, timeout=10)
         self.complains(weir, "within request_timeout")
         started = time.monotonic()
         self.assertEqual(weir.stop(), 0)

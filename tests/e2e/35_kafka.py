@@ -92,7 +92,7 @@ class Cluster(SinkCase):
         self.settles(weir, sent=100)
         cluster.pause()
         more = self.send(weir, 100)
-        self.assertArrives(central, more, timeout=5)
+        self.assertArrives(central, more, timeout=10)
         self.assertEqual(weir.stop(), 0)
         cluster.resume()
         weir.start()

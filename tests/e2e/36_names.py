@@ -50,8 +50,8 @@ class Names(SinkCase):
             weir.start(env={"no_proxy": "*"}, wrap=wrap)
             for _ in range(6):
                 started = time.monotonic()
-                self.assertArrives(central, self.send(weir, 20), timeout=5)
-                self.assertLess(time.monotonic() - started, 1.5)
+                self.assertArrives(central, self.send(weir, 20), timeout=10)
+                self.assertLess(time.monotonic() - started, 4)  # a question to the name server takes longer
                 time.sleep(0.5)
             self.assertEqual(self.destination(weir, "http")["pending"], 120)
             self.assertEqual(weir.stop(timeout=60), 0)
