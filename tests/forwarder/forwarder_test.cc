@@ -431,8 +431,9 @@ TEST_F(ForwarderTest, OptionsThatCannotWorkAreNamed) {
   EXPECT_NE(error_of({destination("a", "http://[::1/")}).find("not a valid address"),
             std::string::npos);
   DestinationOptions bad = good;
-  bad.type = "kafka";
-  EXPECT_NE(error_of({bad}).find("unknown type \"kafka\""), std::string::npos);
+  bad.type = "carrier-pigeon";
+  EXPECT_NE(error_of({bad}).find("unknown type \"carrier-pigeon\"; known: http, kafka"),
+            std::string::npos);
   bad = good;
   bad.ca_file = "/nonexistent/ca.pem";
   EXPECT_NE(error_of({bad}).find("/nonexistent/ca.pem"), std::string::npos);
