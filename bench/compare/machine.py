@@ -77,7 +77,7 @@ def warm(gigabytes):
     return left / 1e9
 
 
-def fdatasync_us(directory, times=300):
+def fdatasync_us(directory, times):
     """Latencies of one 4 KiB page appended and synced."""
     path = os.path.join(directory, "probe")
     fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -93,7 +93,7 @@ def fdatasync_us(directory, times=300):
     return {"fdatasync_p50_us": statistics.median(took), "fdatasync_p99_us": took[int(len(took) * 0.99)]}
 
 
-def write_bandwidth(directory, megabytes=512):
+def write_bandwidth(directory, megabytes):
     """Sequential, in blocks of 4 MiB, synced at the end."""
     path = os.path.join(directory, "probe")
     fd = os.open(path, os.O_CREAT | os.O_WRONLY, 0o600)
