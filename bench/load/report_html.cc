@@ -20,7 +20,7 @@ constexpr std::string_view kStyle = R"(<!doctype html><html lang="en"><meta char
 body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);max-width:960px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.4rem;margin:0}h2{font-size:1.05rem;margin:0 0 .3rem}p.sub{color:var(--muted);margin:.2rem 0 1.4rem;overflow-wrap:anywhere}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:.8rem;margin-bottom:1.6rem}
-.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}.card b{display:block;font-size:1.35rem;font-weight:600;font-variant-numeric:tabular-nums}
+.card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}.card b{display:block;white-space:nowrap;font-size:1.2rem;font-weight:600;font-variant-numeric:tabular-nums}
 .card span{color:var(--muted);font-size:.85rem}.bad b{color:var(--bad)}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:right;padding:.3rem .6rem;border-bottom:1px solid var(--line)}
 th{font-weight:600;overflow-wrap:anywhere}th:first-child,td:first-child{text-align:left;color:var(--muted)}.ratio{color:var(--muted);font-size:.85em}
