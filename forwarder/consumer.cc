@@ -1,7 +1,6 @@
 #include "forwarder/consumer.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "forwarder/limits.h"
 #include "storage/base/check.h"
@@ -11,22 +10,6 @@ namespace weir::forwarder {
 namespace {
 
 constexpr int64_t kMs = 1'000'000;
-
-// "2a edge-puller": the lease's number, then who holds it.
-std::string owner_of(uint64_t lease, std::string_view holder) {
-  return fmt::format("{:x} {}", lease, holder.substr(0, kMaxHolderBytes));
-}
-
-uint64_t owner_number(std::string_view owner) {
-  uint64_t number = 0;
-  std::from_chars(owner.data(), owner.data() + owner.size(), number, 16);
-  return number;
-}
-
-std::string owner_name(std::string_view owner) {
-  const size_t space = owner.find(' ');
-  return space == owner.npos ? std::string() : std::string(owner.substr(space + 1));
-}
 
 uint64_t width(const storage::OpenRange& range) { return range.last - range.first + 1; }
 
@@ -67,13 +50,10 @@ Consumer::~Consumer() {
 
 Status Consumer::load() {
   WEIR_ASSIGN_OR_RETURN(const storage::LaneState state, around_.store.lane(name()));
-  ranges_.clear();
-  due_.clear();
-  ready_.clear();
-  exhausted_.clear();
-  leases_.clear();
+  forget_ranges();
   endings_.clear();
   cursors_.clear();
+  look_for_requeued();
   skipped_ = {};
   skipped_since_ns_ = 0;
   broken_.reset();
@@ -101,15 +81,12 @@ void Consumer::add_from_store(const storage::OpenRange& range) {
   const int64_t length = std::max<int64_t>(range.not_before_ms - range.opened_ms, 0);
   const int64_t left =
       std::clamp<int64_t>(range.not_before_ms - around_.clock.wall_ms(), 0, length);
-  Held& held = ranges_[range.number];
-  held.range = range;
-  held.due_ns = around_.clock.monotonic_ns() + left * kMs;
+  const Held& held = hold(range, around_.clock.monotonic_ns() + left * kMs);
   due_.insert({held.due_ns, range.number});
-  if (range.state != storage::RangeState::kLeased) return;
-  held.lease = owner_number(range.owner);
+  if (held.lease == 0) return;
   Lease& lease = leases_[held.lease];
   lease.ranges.push_back(range.number);
-  lease.holder = owner_name(range.owner);
+  lease.holder = RangeOwner::parse(range.owner).holder;
   lease.due_ns = held.due_ns;
   lease.events += width(range);
   lease.delivery = range.attempts;
@@ -137,6 +114,7 @@ void Consumer::turn() {
     }
   }
   if (!broken_ && !stopped_) {
+    if (look_ && marks_.empty()) adopt_requeued();
     expire_due();
     bury_exhausted();
   }
@@ -262,12 +240,14 @@ Result<bool> Consumer::take_ready(LeaseBody& body, const PullCall& call, Mark& m
   }
   for (const uint64_t candidate : candidates) {
     if (body.full()) break;
-    storage::OpenRange range = ranges_.at(candidate).range;
+    const Held held = ranges_.at(candidate);
+    storage::OpenRange range = held.range;
     WEIR_ASSIGN_OR_RETURN(const TakenRange taken,
-                          body.take(range.shard, range.first, range.last, around_.clock.wall_ms()));
+                          held.letter != 0 ? take_letter(body, held, mark)
+                                           : body.take(range.shard, range.first, range.last,
+                                                       around_.clock.wall_ms()));
     if (taken.next == range.first) break;  // its first event does not fit any more
     cells_.missing.add(taken.missing);
-    const Held held = ranges_.at(candidate);
     erase(candidate);
     mark.update.close.push_back(candidate);
     if (taken.next <= range.last) {  // the rest stays where it was
@@ -276,7 +256,7 @@ Result<bool> Consumer::take_ready(LeaseBody& body, const PullCall& call, Mark& m
       rest.first = taken.next;
       rest.state = storage::RangeState::kDelayed;
       rest.owner.clear();
-      put(mark.update, rest, held.due_ns, 0);
+      put(mark.update, rest, held.due_ns);
       ranges_.at(rest.number).expired = held.expired;
     }
     range.last = taken.next - 1;
@@ -335,9 +315,9 @@ void Consumer::lease_range(Mark& mark, Lease& lease, uint64_t number, storage::O
   range.opened_ms = wall;
   if (range.first_attempt_ms == 0) range.first_attempt_ms = wall;
   range.not_before_ms = wall + lease_ms(call);
-  range.owner = owner_of(number, call.holder);
+  range.owner = RangeOwner{number, RangeOwner::parse(range.owner).letter, call.holder}.text();
   range.last_error.clear();
-  put(mark.update, range, lease.due_ns, number);
+  put(mark.update, range, lease.due_ns);
   lease.ranges.push_back(range.number);
   for (const auto& [tenant, events] : taken.tenants.rows()) lease.tenants.add(tenant, events);
 }
@@ -381,14 +361,21 @@ void Consumer::save_skipped(bool now) {
 
 // ---- ranges
 
-void Consumer::put(storage::LaneUpdate& update, const storage::OpenRange& range, int64_t due_ns,
-                   uint64_t lease) {
-  update.put.push_back(range);
+Consumer::Held& Consumer::hold(const storage::OpenRange& range, int64_t due_ns) {
   Held& held = ranges_[range.number];
   held.range = range;
   held.due_ns = due_ns;
-  held.lease = lease;
-  if (due_ns > around_.clock.monotonic_ns() || lease != 0)
+  const RangeOwner owner = RangeOwner::parse(range.owner);
+  held.lease = range.state == storage::RangeState::kLeased ? owner.lease : 0;
+  held.letter = owner.letter;
+  if (held.letter != 0) letters_.insert(held.letter);
+  return held;
+}
+
+void Consumer::put(storage::LaneUpdate& update, const storage::OpenRange& range, int64_t due_ns) {
+  update.put.push_back(range);
+  const Held& held = hold(range, due_ns);
+  if (due_ns > around_.clock.monotonic_ns() || held.lease != 0)
     due_.insert({due_ns, range.number});
   else
     ready_.insert({due_ns, range.number});
@@ -399,7 +386,17 @@ void Consumer::erase(uint64_t number) {
   if (found == ranges_.end()) return;
   due_.erase({found->second.due_ns, number});
   ready_.erase({found->second.due_ns, number});
+  letters_.erase(found->second.letter);
   ranges_.erase(found);
+}
+
+void Consumer::forget_ranges() {
+  ranges_.clear();
+  letters_.clear();
+  due_.clear();
+  ready_.clear();
+  exhausted_.clear();
+  leases_.clear();
 }
 
 // The store gave up what lies below: it is counted as expired there.

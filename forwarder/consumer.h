@@ -85,7 +85,10 @@ class Consumer {
   void renew(PullCall& call);
   void release(PullCall& call);
   void seek(PullCall& call);
+  void replay(PullCall& call);
   ConsumerInfo info() const;
+  // Dead letters, or ranges that were given up, were requeued in the store: look for them.
+  void look_for_requeued();
 
   void on_mark(Mark& mark);
   // Expires leases, moves exhausted events to the dead letters, hands out what may be handed out.
@@ -109,6 +112,7 @@ class Consumer {
     storage::OpenRange range;
     int64_t due_ns = 0;    // its lease or its delay ends
     uint64_t lease = 0;    // 0: nobody has it
+    uint64_t letter = 0;   // it is a dead letter that was requeued: one event, perhaps edited
     bool expired = false;  // the last who had it neither acknowledged nor gave it back
   };
   struct Lease {
@@ -118,7 +122,7 @@ class Consumer {
     uint64_t events = 0;
     uint32_t delivery = 0;
     bool tallied = false;  // tenants is known
-    TenantTally tenants;
+    TenantTally tenants;   // of the events that are no requeued dead letters
   };
   struct Waiter {
     PullCall* call = nullptr;
@@ -160,16 +164,31 @@ class Consumer {
   void bury_exhausted();
   bool bury(uint64_t number);
   bool exhausted(const storage::OpenRange& range) const;
-  std::string label_of(std::string_view reason) const;
+  std::string label_of(std::string_view reason);
   storage::DeadLetter letter_of(const storage::StoredEvent& event, const EventFields& fields,
                                 const storage::OpenRange& range, std::string reason,
                                 std::string detail) const;
+  static std::string cut_detail(std::string detail);
+
+  // consumer_moves.cc: seek and replay
+  // False only for a target that names positions, of other shards.
+  static bool names_shard(const SeekTarget& target, uint16_t shard);
   Result<uint64_t> resolve(const SeekTarget& target, uint16_t shard) const;
 
+  // consumer_requeued.cc: what is handed out once more
+  void adopt_requeued();
+  Status adopt_ranges();
+  Result<bool> adopt_letters();
+  Result<TakenRange> take_letter(LeaseBody& body, const Held& held, Mark& mark);
+  Status visit(const Held& held, FunctionRef<void(const storage::StoredEvent&)> visit) const;
+  void fail_again(storage::LaneUpdate& update, const Held& held, std::string reason,
+                  std::string detail) const;
+
   // ranges, marks
-  void put(storage::LaneUpdate& update, const storage::OpenRange& range, int64_t due_ns,
-           uint64_t lease);
+  Held& hold(const storage::OpenRange& range, int64_t due_ns);
+  void put(storage::LaneUpdate& update, const storage::OpenRange& range, int64_t due_ns);
   void erase(uint64_t number);
+  void forget_ranges();
   void forget_below(uint16_t shard, uint64_t floor);
   std::unique_ptr<Mark> new_mark();
   void submit(std::unique_ptr<Mark> mark);
@@ -187,6 +206,7 @@ class Consumer {
   std::vector<uint64_t> cursors_;  // per store shard: the next number never handed out
   size_t next_shard_ = 0;
   std::map<uint64_t, Held> ranges_;               // by number
+  std::set<uint64_t> letters_;                    // dead letters that have a range
   std::set<std::pair<int64_t, uint64_t>> due_;    // in a lease or delayed
   std::set<std::pair<int64_t, uint64_t>> ready_;  // may be handed out again
   std::deque<uint64_t> exhausted_;                // on their way to the dead letters
@@ -199,6 +219,8 @@ class Consumer {
   int64_t skipped_since_ns_ = 0;              // 0: nothing
   std::optional<Error> broken_;
   std::optional<Error> stopped_;
+  bool look_ = true;  // something may have been requeued
+  uint64_t looked_at_letters_to_ = 0;
   bool gated_ = false;
   bool more_to_do_ = false;     // serve() stopped in the middle
   int64_t pause_until_ns_ = 0;  // after a read or a dead letter failed

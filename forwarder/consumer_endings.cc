@@ -1,7 +1,8 @@
-// What becomes of leases: the second part of Consumer. Acknowledged, given back, rejected, renewed,
-// expired, exhausted, forgotten by a seek. docs/pull.md has the rules in the same order.
+// What becomes of leases: a part of Consumer. Acknowledged, given back, rejected, renewed,
+// expired, exhausted. docs/pull.md has the rules in the same order.
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 #include "forwarder/consumer.h"
 #include "forwarder/limits.h"
@@ -22,6 +23,19 @@ std::string as_label(std::string_view reason) {
     if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) c = '_';
   }
   return label.empty() ? "rejected" : label;
+}
+
+// A requeued dead letter that was acknowledged; the store corrects the counts.
+void letter_sent(storage::LaneUpdate& update, uint64_t letter) {
+  storage::LaneUpdate::DeadLetterChange change;
+  change.id = letter;
+  change.kind = storage::LaneUpdate::DeadLetterChange::Kind::kSent;
+  update.dead_letter_changes.push_back(std::move(change));
+}
+
+// What the owner of a range is once nobody has it.
+std::string unowned(const storage::OpenRange& range) {
+  return RangeOwner{0, RangeOwner::parse(range.owner).letter, {}}.text();
 }
 
 void add_failed(storage::LaneUpdate& update, const std::string& tenant) {
@@ -143,17 +157,22 @@ Status Consumer::ack_all(const Lease& lease, Mark& mark, Ending& ending) {
   uint64_t missing = 0;
   EventFields fields;
   for (const uint64_t number : lease.ranges) {
-    const storage::OpenRange& range = ranges_.at(number).range;
-    close_range(mark.update, range, kAckedStatus);
+    const Held& held = ranges_.at(number);
+    close_range(mark.update, held.range, kAckedStatus);
+    if (held.letter != 0) {
+      letter_sent(mark.update, held.letter);
+      ++ending.acked;
+      continue;
+    }
     if (lease.tallied) continue;
     WEIR_RETURN_IF_ERROR(
-        read_range(around_.store, range, &missing, [&](const storage::StoredEvent& event) {
+        read_range(around_.store, held.range, &missing, [&](const storage::StoredEvent& event) {
           if (judge(event, filter_, &fields) == Fate::kSend) counted.add(fields.tenant);
         }));
   }
   const TenantTally& tenants = lease.tallied ? lease.tenants : counted;
   tenants.add_to(mark.update, &storage::OutcomeCounts::sent);
-  ending.acked = tenants.total();
+  ending.acked += tenants.total();
   return {};
 }
 
@@ -161,20 +180,17 @@ Status Consumer::ack_all(const Lease& lease, Mark& mark, Ending& ending) {
 // ranges of their own, and rejected events, which become dead letters.
 class Consumer::PartialAck {
  public:
-  PartialAck(const Consumer& consumer, const PullCall& call, storage::LaneUpdate& update,
-             Ending& ending)
+  PartialAck(Consumer& consumer, const PullCall& call, storage::LaneUpdate& update, Ending& ending)
       : consumer_(consumer), update_(update), ending_(ending) {
     for (const PullCall::Reject& reject : call.rejects) rejects_[reject.position] = reject.reason;
     for (const PullCall::Nack& nack : call.nacks)
       if (!rejects_.contains(nack.position)) nacks_[nack.position] = nack.delay_ms;
   }
 
-  Status cut(const storage::OpenRange& range) {
+  Status cut(const Held& held) {
     in_run_ = false;
-    consumer_.close_range(update_, range, kAckedStatus);
-    uint64_t missing = 0;
-    return read_range(consumer_.around_.store, range, &missing,
-                      [&](const storage::StoredEvent& event) { sort(event, range); });
+    consumer_.close_range(update_, held.range, kAckedStatus);
+    return consumer_.visit(held, [&](const storage::StoredEvent& event) { sort(event, held); });
   }
 
   // An event that is in none of the ranges.
@@ -185,32 +201,39 @@ class Consumer::PartialAck {
   }
 
  private:
-  void sort(const storage::StoredEvent& event, const storage::OpenRange& range) {
+  void sort(const storage::StoredEvent& event, const Held& held) {
     EventFields fields;
-    if (judge(event, consumer_.filter_, &fields) != Fate::kSend) return;
-    const std::string tenant(fields.tenant);
+    const Fate fate = judge(event, consumer_.filter_, &fields);
+    if (held.letter == 0 && fate != Fate::kSend) return;
     const bool was_in_run = std::exchange(in_run_, false);
     if (auto reject = rejects_.extract(event.position)) {
-      bury(event, fields, range, consumer_.label_of(reject.mapped()), reject.mapped());
+      bury(event, fields, held, consumer_.label_of(reject.mapped()), reject.mapped());
       ++ending_.rejected;
     } else if (auto nack = nacks_.extract(event.position); !nack) {
-      ++update_.counts.sent;
-      ++update_.tenants[tenant].sent;
+      sent(std::string(fields.tenant), held);
       ++ending_.acked;
-    } else if (consumer_.exhausted(range)) {
-      bury(event, fields, range, std::string(kExhausted), "given back at its last delivery");
+    } else if (consumer_.exhausted(held.range)) {
+      bury(event, fields, held, std::string(kExhausted), "given back at its last delivery");
       ++ending_.dead_lettered;
     } else {
-      give_back(event.position.number, range, nack.mapped(), was_in_run);
+      give_back(event.position.number, held.range, nack.mapped(), was_in_run);
       ++ending_.nacked;
     }
   }
 
-  void bury(const storage::StoredEvent& event, const EventFields& fields,
-            const storage::OpenRange& range, std::string reason, std::string detail) {
+  void sent(const std::string& tenant, const Held& held) {
+    if (held.letter != 0) return letter_sent(update_, held.letter);
+    ++update_.counts.sent;
+    ++update_.tenants[tenant].sent;
+  }
+
+  void bury(const storage::StoredEvent& event, const EventFields& fields, const Held& held,
+            std::string reason, std::string detail) {
+    if (held.letter != 0)
+      return consumer_.fail_again(update_, held, std::move(reason), std::move(detail));
     add_failed(update_, std::string(fields.tenant));
     update_.dead_letters.push_back(
-        consumer_.letter_of(event, fields, range, std::move(reason), std::move(detail)));
+        consumer_.letter_of(event, fields, held.range, std::move(reason), std::move(detail)));
   }
 
   void give_back(uint64_t number, const storage::OpenRange& range, int64_t delay_ms,
@@ -226,12 +249,12 @@ class Consumer::PartialAck {
     run.state = storage::RangeState::kDelayed;
     run.opened_ms = consumer_.around_.clock.wall_ms();
     run.not_before_ms = run.opened_ms + delay_ms;
-    run.owner.clear();
+    run.owner = unowned(range);
     update_.put.push_back(std::move(run));
     run_delay_ms_ = delay_ms;
   }
 
-  const Consumer& consumer_;
+  Consumer& consumer_;
   storage::LaneUpdate& update_;
   Ending& ending_;
   std::map<Position, std::string> rejects_;
@@ -242,22 +265,28 @@ class Consumer::PartialAck {
 
 Status Consumer::ack_some(const PullCall& call, const Lease& lease, Mark& mark, Ending& ending) {
   PartialAck partial(*this, call, mark.update, ending);
-  for (const uint64_t number : lease.ranges)
-    WEIR_RETURN_IF_ERROR(partial.cut(ranges_.at(number).range));
+  for (const uint64_t number : lease.ranges) WEIR_RETURN_IF_ERROR(partial.cut(ranges_.at(number)));
   if (const auto unknown = partial.unknown())
     return fail(ErrorCode::kInvalidArgument,
                 "event {} is not in this lease; nothing was changed, send the ack again without it",
                 unknown->text());
   for (storage::OpenRange& run : mark.update.put) run.number = around_.store.next_batch_number();
-  for (const storage::DeadLetter& letter : mark.update.dead_letters)
-    if (letter.reason != kExhausted) reasons_.insert(letter.reason);
   return {};
 }
 
-// A metric label of what a client gave as its reason.
-std::string Consumer::label_of(std::string_view reason) const {
+// A metric label of what a client gave as its reason: a bounded number of them.
+std::string Consumer::label_of(std::string_view reason) {
   std::string label = as_label(reason);
-  return reasons_.contains(label) || reasons_.size() < kMaxRejectReasons ? label : "rejected";
+  if (reasons_.contains(label)) return label;
+  if (reasons_.size() >= kMaxRejectReasons) return "rejected";
+  reasons_.insert(label);
+  return label;
+}
+
+std::string Consumer::cut_detail(std::string detail) {
+  if (detail.size() > storage::OpenRange::kMaxErrorBytes)
+    detail.resize(storage::OpenRange::kMaxErrorBytes);
+  return detail;
 }
 
 storage::DeadLetter Consumer::letter_of(const storage::StoredEvent& event,
@@ -268,9 +297,7 @@ storage::DeadLetter Consumer::letter_of(const storage::StoredEvent& event,
   letter.failed_ms = around_.clock.wall_ms();
   letter.attempts = range.attempts;
   letter.reason = std::move(reason);
-  letter.detail = std::move(detail);
-  if (letter.detail.size() > storage::OpenRange::kMaxErrorBytes)
-    letter.detail.resize(storage::OpenRange::kMaxErrorBytes);
+  letter.detail = cut_detail(std::move(detail));
   return letter;
 }
 
@@ -282,7 +309,7 @@ void Consumer::end_lease(uint64_t number, const Ending& ending, Mark& mark) {
   std::vector<storage::OpenRange> given_back = std::move(mark.update.put);
   mark.update.put.clear();
   for (const storage::OpenRange& range : given_back)
-    put(mark.update, range, now + (range.not_before_ms - range.opened_ms) * kMs, 0);
+    put(mark.update, range, now + (range.not_before_ms - range.opened_ms) * kMs);
   endings_.push_back(ending);
   if (endings_.size() > kRememberedEndings) endings_.pop_front();
   mark.update.note = encode_note(options_, endings_);
@@ -301,7 +328,7 @@ void Consumer::release(PullCall& call) {
     range.state = storage::RangeState::kDelayed;
     range.attempts -= std::min(range.attempts, 1u);  // it was not tried
     range.opened_ms = range.not_before_ms = around_.clock.wall_ms();
-    range.owner.clear();
+    range.owner = unowned(range);
     mark->update.put.push_back(std::move(range));
   }
   Ending ending;
@@ -327,7 +354,7 @@ void Consumer::renew(PullCall& call) {
     erase(held);
     range.opened_ms = wall;
     range.not_before_ms = call.expires_ms;
-    put(mark->update, range, lease->due_ns, number);
+    put(mark->update, range, lease->due_ns);
   }
   mark->calls.push_back(&call);
   submit(std::move(mark));
@@ -388,21 +415,24 @@ void Consumer::bury_exhausted() {
 
 // The events of a range become dead letters, a bounded number at a time.
 bool Consumer::bury(uint64_t number) {
-  const storage::OpenRange range = ranges_.at(number).range;
+  constexpr const char* kWhy =
+      "handed out as often as max_deliveries allows and never acknowledged";
+  const Held held = ranges_.at(number);
+  const storage::OpenRange& range = held.range;
   auto mark = new_mark();
   storage::OpenRange part = range;
   part.last = std::min(range.last, range.first + kBuriedPerUpdate - 1);
   uint64_t missing = 0;
   EventFields fields;
-  const Status read =
-      read_range(around_.store, part, &missing, [&](const storage::StoredEvent& event) {
-        if (judge(event, filter_, &fields) != Fate::kSend) return;
-        add_failed(mark->update, std::string(fields.tenant));
-        mark->update.dead_letters.push_back(
-            letter_of(event, fields, range, std::string(kExhausted),
-                      "handed out as often as max_deliveries allows and never acknowledged"));
-      });
-  if (!read) {
+  const auto visit = [&](const storage::StoredEvent& event) {
+    if (judge(event, filter_, &fields) != Fate::kSend) return;
+    add_failed(mark->update, std::string(fields.tenant));
+    mark->update.dead_letters.push_back(
+        letter_of(event, fields, range, std::string(kExhausted), kWhy));
+  };
+  if (held.letter != 0) {
+    fail_again(mark->update, held, std::string(kExhausted), kWhy);
+  } else if (const Status read = read_range(around_.store, part, &missing, visit); !read) {
     break_off(read.error());
     return false;
   }
@@ -414,11 +444,12 @@ bool Consumer::bury(uint64_t number) {
     rest.first = part.last + 1;
     rest.state = storage::RangeState::kDelayed;
     rest.owner.clear();
-    put(mark->update, rest, around_.clock.monotonic_ns(), 0);
+    put(mark->update, rest, around_.clock.monotonic_ns());
     ready_.erase({ranges_.at(rest.number).due_ns, rest.number});
     exhausted_.push_front(rest.number);
   }
-  const uint64_t events = mark->update.dead_letters.size();
+  const uint64_t events =
+      mark->update.dead_letters.size() + mark->update.dead_letter_changes.size();
   cells_.dead_lettered.add(events);
   log::warn("max_deliveries_reached", {{"consumer", name()},
                                        {"events", events},
@@ -426,87 +457,6 @@ bool Consumer::bury(uint64_t number) {
                                        {"first", Position{range.shard, range.first}.text()}});
   submit(std::move(mark));
   return true;
-}
-
-// ---- seek
-
-// The number a target means in one store shard.
-Result<uint64_t> Consumer::resolve(const SeekTarget& target, uint16_t shard) const {
-  const uint64_t first = std::max<uint64_t>(around_.store.shard_status(shard).first, 1);
-  const uint64_t end = std::max(around_.store.committed_end(shard), first);
-  if (target.kind == SeekTarget::Kind::kEarliest) return first;
-  if (target.kind == SeekTarget::Kind::kLatest) return end;
-  if (target.kind == SeekTarget::Kind::kPositions) {
-    for (const Position& position : target.positions)
-      if (position.shard == shard) return std::clamp(position.number, first, end);
-    // Not named: it stays, with everything that is not finished.
-    uint64_t low = cursors_[shard];
-    for (const auto& [number, held] : ranges_)
-      if (held.range.shard == shard) low = std::min(low, held.range.first);
-    return low;
-  }
-  // Received times ascend, but for jumps of the wall clock.
-  uint64_t low = first;
-  uint64_t high = end;
-  storage::ReadLimits limits;
-  limits.max_events = 1;
-  while (low < high) {
-    const uint64_t middle = low + (high - low) / 2;
-    uint64_t found = end;
-    int64_t received = INT64_MAX;
-    auto read = around_.store.read(shard, middle, limits, [&](const storage::StoredEvent& event) {
-      found = event.position.number;
-      received = event.received_ms;
-      return false;
-    });
-    if (!read) return tl::unexpected(std::move(read).error());
-    if (received >= target.wall_ms)
-      high = middle;
-    else
-      low = found + 1;
-  }
-  return std::min(low, end);
-}
-
-void Consumer::seek(PullCall& call) {
-  touch();
-  if (broken_ || stopped_)
-    return fail_call(call, ErrorCode::kUnavailable, "unavailable", "try again in a moment");
-  std::vector<uint64_t> to;
-  for (size_t shard = 0; shard < cursors_.size(); ++shard) {
-    const auto resolved = resolve(call.seek, static_cast<uint16_t>(shard));
-    if (!resolved)
-      return fail_call(call, ErrorCode::kUnavailable, "unavailable", resolved.error().message);
-    to.push_back(*resolved);
-  }
-  save_skipped(true);
-  auto mark = new_mark();
-  mark->update.seek = true;
-  for (size_t shard = 0; shard < to.size(); ++shard) {
-    // What lies between is passed over without having been handed out.
-    uint64_t passed = to[shard] > cursors_[shard] ? to[shard] - cursors_[shard] : 0;
-    for (const auto& [number, held] : ranges_)
-      if (held.range.shard == shard && held.range.last < to[shard])
-        passed += held.range.last - held.range.first + 1;
-    mark->update.counts.skipped += passed;
-    cells_.skipped.add(passed);
-    mark->update.frontiers.emplace_back(static_cast<uint16_t>(shard), to[shard]);
-    call.positions.push_back({static_cast<uint16_t>(shard), to[shard]});
-    log::warn("consumer_moved",
-              {{"consumer", name()},
-               {"by", call.holder},
-               {"from", Position{static_cast<uint16_t>(shard), cursors_[shard]}.text()},
-               {"to", call.positions.back().text()},
-               {"passed_over", passed}});
-  }
-  ranges_.clear();
-  due_.clear();
-  ready_.clear();
-  exhausted_.clear();
-  leases_.clear();
-  cursors_ = std::move(to);
-  mark->calls.push_back(&call);
-  submit(std::move(mark));
 }
 
 }  // namespace weir::forwarder

@@ -1,7 +1,9 @@
 #include "forwarder/consumer_note.h"
 
 #include <algorithm>
+#include <charconv>
 
+#include "forwarder/limits.h"
 #include "storage/base/bytes.h"
 
 namespace weir::forwarder {
@@ -24,6 +26,25 @@ std::vector<std::string> read_list(ByteReader& in) {
 }
 
 }  // namespace
+
+RangeOwner RangeOwner::parse(std::string_view text) {
+  RangeOwner owner;
+  const size_t space = std::min(text.find(' '), text.size());
+  if (space < text.size()) owner.holder = text.substr(space + 1);
+  const std::string_view numbers = text.substr(0, space);
+  const char* const end = numbers.data() + numbers.size();
+  const auto lease = std::from_chars(numbers.data(), end, owner.lease, 16);
+  if (lease.ptr != end && *lease.ptr == '/') std::from_chars(lease.ptr + 1, end, owner.letter, 16);
+  return owner;
+}
+
+std::string RangeOwner::text() const {
+  if (lease == 0 && letter == 0) return {};
+  std::string out = fmt::format("{:x}", lease);
+  if (letter != 0) out += fmt::format("/{:x}", letter);
+  if (!holder.empty()) out += " " + holder.substr(0, kMaxHolderBytes);
+  return out;
+}
 
 std::string encode_note(const ConsumerOptions& options, const std::deque<Ending>& endings) {
   std::string out;

@@ -16,6 +16,19 @@
 
 namespace weir::forwarder {
 
+// Who has a range, as OpenRange::owner says it: "2a edge-puller", or "2a/7 edge-puller" for the
+// dead letter 7, which was requeued; "0/7" while nobody has it, empty for a range of the log.
+//
+//   owner := [lease:hex ["/" letter:hex] [" " holder]]
+struct RangeOwner {
+  uint64_t lease = 0;
+  uint64_t letter = 0;
+  std::string holder{};
+
+  static RangeOwner parse(std::string_view text);
+  std::string text() const;
+};
+
 enum class EndKind : uint8_t { kAcked = 0, kReleased = 1 };
 
 // How a lease ended.

@@ -1,4 +1,4 @@
-// What a consumer shows of itself: the third part of Consumer.
+// What a consumer shows of itself: a part of Consumer.
 #include <algorithm>
 
 #include "forwarder/consumer.h"
@@ -54,7 +54,8 @@ int64_t Consumer::backlog_oldest_seconds() const {
 int64_t Consumer::deadline_ns() const {
   const int64_t now = around_.clock.monotonic_ns();
   if (broken_ || stopped_) return marks_.empty() && !stopped_ ? pause_until_ns_ : INT64_MAX;
-  if (more_to_do_) return now;
+  const bool looks = look_ && marks_.empty() && ranges_.size() < options_.max_open_ranges;
+  if (more_to_do_ || looks) return now;
   int64_t deadline = due_.empty() ? INT64_MAX : due_.begin()->first;
   for (const Waiter& waiter : waiters_) deadline = std::min(deadline, waiter.deadline_ns);
   if (pause_until_ns_ > now && (!waiters_.empty() || !exhausted_.empty()))

@@ -59,7 +59,7 @@ Result<TakenRange> LeaseBody::take(uint16_t shard, uint64_t first, uint64_t last
           taken.undecodable.push_back(copy_undecodable(store_, event, lane_name_, now_wall_ms));
           break;
         case Fate::kSend:
-          if (events_ > 0 && bytes_ + event.payload.size() > max_bytes_) {
+          if (!fits(event.payload.size())) {
             left_out = event.position.number;
             return false;
           }

@@ -47,6 +47,8 @@ class LeaseBody {
   // An event that is not in the log any more.
   void add(const storage::StoredEvent& event, const EventFields& fields);
 
+  // Whether an event of so many bytes may be added.
+  bool fits(uint64_t bytes) const { return events_ == 0 || bytes_ + bytes <= max_bytes_; }
   bool full() const { return events_ >= max_events_ || bytes_ >= max_bytes_; }
   uint64_t events() const { return events_; }
   Status finish(uint64_t backlog_events, int64_t backlog_oldest_seconds, Compressor& compressor,

@@ -29,6 +29,10 @@ class LeasesThread final : public Leases {
   Status begin();
   void submit(PullCall& call) override;
   void wake() override { wakeup_.notify(); }
+  void look_for_requeued() override {
+    look_.store(true);
+    wakeup_.notify();
+  }
   void release_body(uint64_t bytes) override {
     memory_.fetch_sub(bytes, std::memory_order_relaxed);
     if (gated_.load(std::memory_order_seq_cst)) wakeup_.notify();
@@ -74,6 +78,7 @@ class LeasesThread final : public Leases {
   Mailbox<PullCall> submitted_;
   std::atomic<uint64_t> memory_{0};
   std::atomic<bool> gated_{false};
+  std::atomic<bool> look_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> ended_{false};
   std::mutex late_mutex_;  // calls after the end are answered by whoever submits them
@@ -216,7 +221,9 @@ void LeasesThread::work() {
   }
   retire_idle();
   bool gated = false;
+  const bool look = look_.exchange(false);
   for (const auto& [name, consumer] : consumers_) {
+    if (look) consumer->look_for_requeued();
     consumer->turn();
     gated = gated || consumer->gated();
   }
@@ -337,6 +344,8 @@ void LeasesThread::hand_to_consumer(PullCall& call) {
       return consumer->release(call);
     case PullKind::kSeek:
       return consumer->seek(call);
+    case PullKind::kReplay:
+      return consumer->replay(call);
     default:
       call.infos.push_back(consumer->info());
       return finish(call);

@@ -62,6 +62,7 @@ enum class PullKind : uint8_t {
   kRenew,
   kRelease,
   kSeek,
+  kReplay,
   kShow,
   kList,
   kCreate,
@@ -136,7 +137,8 @@ struct PullCall {
   };
   std::vector<Nack> nacks{};
   std::vector<Reject> rejects{};
-  SeekTarget seek{};
+  SeekTarget seek{};   // kSeek; kReplay: the first event
+  SeekTarget until{};  // kReplay: the first event that is not wanted
   ConsumerOptions create{};
   PullInbox* inbox = nullptr;
   void* context = nullptr;  // the owner's
@@ -151,7 +153,7 @@ struct PullCall {
   std::string body{};       // kLease: encoded and compressed
   int64_t expires_ms = 0;
   uint32_t delivery = 0;
-  uint64_t events = 0;  // in the lease
+  uint64_t events = 0;  // in the lease; kReplay: numbers that are handed out again
   uint64_t backlog_events = 0;
   int64_t backlog_oldest_seconds = 0;
   uint64_t acked = 0;
@@ -175,8 +177,10 @@ class Leases {
   virtual ~Leases() = default;
   // Any thread. After stop() calls come back at once, with kUnavailable.
   virtual void submit(PullCall& call) = 0;
-  // A call was cancelled, memory was freed, dead letters were requeued. Any thread.
+  // A call was cancelled. Any thread.
   virtual void wake() = 0;
+  // Dead letters or expired ranges were requeued in the store: look for them. Any thread.
+  virtual void look_for_requeued() = 0;
   // The owner of a lease's body let go of it. Any thread.
   virtual void release_body(uint64_t bytes) = 0;
   // Answers what waits, waits for the marks that are on their way, ends the thread. Idempotent.

@@ -138,6 +138,7 @@ Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t s
               [this] {
                 if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire))
                   forwarder->wake();
+                if (deps_.leases != nullptr) deps_.leases->look_for_requeued();
               }),
       consumers_(deps.leases, deps.clock),
       ledger_(deps.store, deps.forwarder),
@@ -373,13 +374,15 @@ Reply Api::consumer_show(const Call& call) {
 }
 Reply Api::consumer_delete(const Call& call) { return consumers_.remove(call.in.text); }
 
-// /api/v1/consumers/{name}/seek
+// /api/v1/consumers/{name}/seek and …/replay
 Reply Api::consumer_change(const Call& call) {
-  constexpr std::string_view kSeek = "/seek";
   const std::string_view text = call.in.text;
-  if (!text.ends_with(kSeek))
-    return error_reply(404, "not_found", "a consumer can be moved with /seek");
-  return consumers_.seek(text.substr(0, text.size() - kSeek.size()), call.body);
+  const size_t slash = std::min(text.rfind('/'), text.size());
+  const std::string_view name = text.substr(0, slash);
+  const std::string_view what = text.substr(slash);
+  if (what == "/seek") return consumers_.seek(name, call.body);
+  if (what == "/replay") return consumers_.replay(name, call.body);
+  return error_reply(404, "not_found", "a consumer can be moved with /seek or /replay");
 }
 
 Reply Api::failed_expired(const Call& call) {

@@ -1,6 +1,7 @@
 #include "collector/admin/consumers.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "collector/admin/consumer_json.h"
 #include "collector/event/json_value.h"
@@ -104,6 +105,30 @@ Result<ConsumerOptions> read_consumer(std::string_view body) {
   return options;
 }
 
+// A member of the body that is the target of a seek.
+struct TargetMember {
+  std::string_view name;
+  forwarder::SeekTarget* target;
+  bool* found;
+};
+
+Status read_targets(std::string_view body, std::initializer_list<TargetMember> members) {
+  WEIR_ASSIGN_OR_RETURN(const JsonValue value, JsonValue::check(body));
+  if (!value.is_object()) return wrong("body", "a JSON object");
+  Status status;
+  value.each_member([&](std::string_view name, JsonValue text) {
+    for (const TargetMember& member : members) {
+      if (member.name != name) continue;
+      auto target = forwarder::parse_seek(text.string().value_or(""));
+      if (!target) status = tl::unexpected(std::move(target).error());
+      if (target) *member.target = std::move(*target);
+      *member.found = true;
+    }
+    return status.has_value();
+  });
+  return status;
+}
+
 }  // namespace
 
 Consumers::Consumers(forwarder::Leases* leases, const Clock& clock)
@@ -199,25 +224,33 @@ Reply Consumers::remove(std::string_view name) {
 }
 
 Reply Consumers::seek(std::string_view name, std::string_view body) {
-  const auto value = JsonValue::check(body);
-  if (!value) return error_reply(value.error());
   auto call = make_call(PullKind::kSeek, name);
-  Status found = fail(ErrorCode::kInvalidArgument, "\"to\" is missing");
-  if (value->is_object())
-    value->each_member([&](std::string_view member, JsonValue to) {
-      if (member != "to") return true;
-      auto target = forwarder::parse_seek(to.string().value_or(""));
-      found = target ? Status() : Status(tl::unexpected(target.error()));
-      if (target) call->seek = std::move(*target);
-      return false;
-    });
-  if (!found) return error_reply(found.error());
+  bool has_to = false;
+  if (const Status read = read_targets(body, {{"to", &call->seek, &has_to}}); !read)
+    return error_reply(read.error());
+  if (!has_to) return error_reply(400, "invalid_argument", "\"to\" is missing");
   std::unique_ptr<PullCall> answered;
   if (const Status asked = ask(std::move(call), &answered); !asked)
     return error_reply(asked.error());
   JsonWriter json;
   write_seek(json, *answered);
   return json_reply(json.take());
+}
+
+Reply Consumers::replay(std::string_view name, std::string_view body) {
+  auto call = make_call(PullKind::kReplay, name);
+  bool has_from = false;
+  bool has_to = false;
+  if (const Status read =
+          read_targets(body, {{"from", &call->seek, &has_from}, {"to", &call->until, &has_to}});
+      !read)
+    return error_reply(read.error());
+  if (!has_from) return error_reply(400, "invalid_argument", "\"from\" is missing");
+  if (!has_to) call->until.kind = forwarder::SeekTarget::Kind::kLatest;
+  std::unique_ptr<PullCall> answered;
+  if (const Status asked = ask(std::move(call), &answered); !asked)
+    return error_reply(asked.error());
+  return json_reply(fmt::format("{{\"replayed\":{}}}", answered->events));
 }
 
 }  // namespace weir::admin

@@ -28,6 +28,8 @@ class Consumers {
   Reply remove(std::string_view name);
   // body: {"to":…}
   Reply seek(std::string_view name, std::string_view body);
+  // body: {"from":…,"to":…}
+  Reply replay(std::string_view name, std::string_view body);
 
  private:
   // Comes back within a time, or kTimeout: then the call stays lent until it does.

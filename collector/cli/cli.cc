@@ -59,6 +59,8 @@ int run(int argc, char** argv, const Hooks& hooks) {
   add_drain(app, context);
   add_event(app, context);
   add_failed(app, context);
+  add_consumer(app, context);
+  add_replay(app, context);
   add_store(app, context);
   add_version(app, context);
   app.add_flag("--man")->description("Write the manual page, weir(1)");

@@ -45,6 +45,8 @@ void add_status(CLI::App& app, Context& context);
 void add_drain(CLI::App& app, Context& context);
 void add_event(CLI::App& app, Context& context);
 void add_failed(CLI::App& app, Context& context);
+void add_consumer(CLI::App& app, Context& context);
+void add_replay(CLI::App& app, Context& context);
 void add_store(CLI::App& app, Context& context);
 void add_tail(CLI::App& app, Context& context);
 void add_top(CLI::App& app, Context& context);

@@ -134,6 +134,19 @@ class FakeStore : public storage::Store {
     const std::lock_guard lock(mutex_);
     disk_.letters.at(letter).requeued = true;
   }
+  void edit(uint64_t letter, const std::string& payload) {
+    const std::lock_guard lock(mutex_);
+    disk_.letters.at(letter).payload = payload;
+  }
+  void discard(uint64_t letter) {
+    const std::lock_guard lock(mutex_);
+    disk_.letters.erase(letter);
+  }
+  // What requeueing an expired range does.
+  void reopen(const std::string& lane, const storage::OpenRange& range) {
+    const std::lock_guard lock(mutex_);
+    disk_.lanes.at(lane).shards.at(range.shard).open[range.number] = range;
+  }
   // What a kill -9 leaves: everything applied, nothing that was held.
   FakeDisk disk() const {
     const std::lock_guard lock(mutex_);

@@ -39,6 +39,41 @@ TEST(Connection, AnswersAPostWithItsBodyHoweverItIsSplit) {
   }
 }
 
+TEST(Connection, TheHandlerLearnsThatAClientWhoseRequestItHoldsEndedItsSide) {
+  Harness harness;
+  FakeStream& client = harness.connect();
+  harness.send(client, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_EQ(harness.handler.lent.size(), 1u);
+  EXPECT_TRUE(harness.handler.gone.empty());
+  harness.eof(client);
+  EXPECT_TRUE(harness.handler.gone.contains(harness.handler.lent[0]));
+  harness.handler.lent[0]->respond({});
+  harness.loop.settle();
+  EXPECT_EQ(status_of(client.output), 200);  // only its sending side had ended
+}
+
+TEST(Connection, TheHandlerLearnsThatAClientIsGoneAndAnswersAllTheSame) {
+  Harness harness;
+  FakeStream& client = harness.connect();
+  harness.send(client, "GET /later HTTP/1.1\r\nHost: x\r\n\r\n");
+  harness.reset(client);
+  EXPECT_TRUE(harness.handler.gone.contains(harness.handler.lent[0]));
+  harness.handler.lent[0]->respond({});
+  EXPECT_EQ(harness.server->busy_exchanges(), 0u);
+}
+
+TEST(Connection, AnswersThatHaveNotLeftAreCounted) {
+  Harness harness;
+  FakeStream& client = harness.connect();
+  client.reads = false;
+  harness.send(client, kGet);
+  const uint64_t unsent = harness.server->unsent_bytes();
+  EXPECT_GT(unsent, 11u);
+  client.reads = true;
+  harness.loop.settle();
+  EXPECT_EQ(harness.server->unsent_bytes(), 0u);
+}
+
 TEST(Connection, PipelinedAnswersLeaveInOrderWhateverOrderTheyAreGivenIn) {
   Harness harness;
   FakeStream& client = harness.connect();

@@ -145,12 +145,15 @@ class ScriptedHandler : public Handler {
     exchange.respond(response);
   }
 
+  void on_client_gone(Exchange& exchange) override { gone.insert(&exchange); }
+
   bool allows_origin(const Request&, std::string_view origin) override {
     return origin != "https://evil.example";
   }
 
   std::vector<Seen> seen;
   std::vector<Exchange*> lent;
+  std::set<Exchange*> gone;
   std::function<void(Exchange&)> on_any;
   int heads = 0;
 };
