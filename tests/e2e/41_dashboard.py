@@ -1,5 +1,7 @@
 """The dashboard in a real browser: what it shows, what it does, who can use it, and that hostile text stays text."""
+import csv
 import hashlib
+import io
 import json
 import unittest
 
@@ -137,6 +139,25 @@ class Dashboard(PageCase):
             self.assertNotRegex(self.page.value(".editor"), "[\u202e\u001b]")
         self.visit("failed?reason=%3Cimg%20src%3Dx%20onerror%3Dalert(4)%3E")
         self.page.wait_text(".empty", "No failed event matches")
+        self.visit("failed")
+        self.page.wait("tbody tr")
+        file = self.page.download("text=Export CSV")
+        rows = list(csv.DictReader(io.StringIO(file["text"])))
+        self.assertEqual(len(rows), len(HOSTILE))
+        for row in rows:
+            self.assertNotRegex(row["name"], "^[=+@-]", "no spreadsheet takes it for a formula")
+        self.assertHonest()
+
+    def test_consumers_show_what_they_hold(self):
+        weir = self.weir(sections={"consumers": [{"name": "central"}]})
+        weir.post([event(), event(), event()])
+        self.open(weir)
+        self.visit("consumers")
+        self.page.wait_text("tbody tr", "central.*Waiting.*3")
+        lease = self.assertStatus(request(weir.admin, "POST", "/pull/v1/central/lease", {"max_events": 2}), 200)
+        self.page.click("text=Refresh")
+        self.page.wait_text("tbody tr", "central.*Working.*2")
+        self.page.wait_text("tbody tr", lease.json["lease"])
         self.assertHonest()
 
     def test_on_a_phone_nothing_is_wider_than_the_screen(self):
