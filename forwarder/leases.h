@@ -71,7 +71,8 @@ enum class PullKind : uint8_t {
 
 struct PullCall;
 
-// Where calls come back to. LIFETIME: outlives every call that names it.
+// Where calls come back to. LIFETIME: outlives Leases::stop(), because it is notified after its
+// owner may have taken the call.
 struct PullInbox {
   explicit PullInbox(Wakeup& to_notify) : wakeup(to_notify) {}
   Mailbox<PullCall> done;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <mutex>
 #include <set>
 #include <thread>
 
@@ -77,12 +79,27 @@ class LeasesTest : public ::testing::Test {
     auto started = Leases::start(options, *store, Clock::system(), metrics);
     ASSERT_TRUE(started) << started.error().message;
     leases = std::move(*started);
-    asker = std::make_unique<Asker>(*leases);
+    asker = &new_asker();
+  }
+  // An asker is told of an answer after it may have taken it, so it lives until the leases stopped.
+  Asker& new_asker() {
+    const std::lock_guard lock(askers_mutex);
+    return *askers.emplace_back(std::make_unique<Asker>(*leases));
+  }
+  // Until so many requests of the consumer wait for events.
+  void wait_for_waiting(uint64_t count) {
+    for (int i = 0; i < 2'000; ++i) {
+      const auto shown = asker->ask(Asker::make(PullKind::kShow));
+      if (shown->status && shown->infos.front().waiting == count) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    ADD_FAILURE() << "nobody waits";
   }
   void close() {
     if (leases) leases->stop();
     if (store) store->stop();
-    asker.reset();
+    asker = nullptr;
+    askers.clear();
     leases.reset();
     store.reset();
   }
@@ -106,7 +123,9 @@ class LeasesTest : public ::testing::Test {
   PullOptions options;
   std::unique_ptr<storage::Store> store;
   std::unique_ptr<Leases> leases;
-  std::unique_ptr<Asker> asker;
+  Asker* asker = nullptr;
+  std::mutex askers_mutex;
+  std::deque<std::unique_ptr<Asker>> askers;
 };
 
 TEST_F(LeasesTest, ALeaseAndItsAckSurviveRestarts) {
@@ -132,7 +151,7 @@ TEST_F(LeasesTest, SeveralAskersShareAConsumerAndNeverAnEvent) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
     threads.emplace_back([&] {
-      Asker mine(*leases);
+      Asker& mine = new_asker();
       for (;;) {
         const auto lease = mine.lease(37);
         if (lease->empty) return;
@@ -154,10 +173,10 @@ TEST_F(LeasesTest, ALongPollIsWokenByACommit) {
   append(1, "first");
   asker->ack(asker->lease()->lease);
   std::thread later([&] {
-    Asker mine(*leases);
+    Asker& mine = new_asker();
     EXPECT_THAT(event_ids(mine.lease(10, 20'000)->body), ElementsAre("late0"));
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  wait_for_waiting(1);
   append(1, "late");
   later.join();
 }
@@ -229,10 +248,10 @@ TEST_F(LeasesTest, ADeletedConsumerAnswersWhoWaitsAndForgetsItsPosition) {
   append(2, "e");
   asker->ack(asker->lease()->lease);
   std::thread waiting([&] {
-    Asker mine(*leases);
+    Asker& mine = new_asker();
     EXPECT_EQ(mine.lease(1, 20'000)->status.error().code, ErrorCode::kNotFound);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  wait_for_waiting(1);
   EXPECT_TRUE(asker->ask(Asker::make(PullKind::kDelete))->status);
   waiting.join();
   EXPECT_FALSE(store->lane("central"));
@@ -265,10 +284,10 @@ TEST_F(LeasesTest, ATemporaryConsumerGoesWhenItWasIdle) {
 TEST_F(LeasesTest, AfterTheStopCallsComeBackRefused) {
   open();
   std::thread waiting([&] {
-    Asker mine(*leases);
+    Asker& mine = new_asker();
     EXPECT_EQ(mine.lease(1, 20'000)->status.error().code, ErrorCode::kUnavailable);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  wait_for_waiting(1);
   leases->stop();
   waiting.join();
   EXPECT_EQ(asker->lease()->code, "stopping");
@@ -278,10 +297,10 @@ TEST_F(LeasesTest, TooManyThatWaitAreRefused) {
   options.max_waiting = 1;
   open();
   std::thread waiting([&] {
-    Asker mine(*leases);
+    Asker& mine = new_asker();
     EXPECT_FALSE(mine.lease(1, 20'000)->status);
   });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  wait_for_waiting(1);
   EXPECT_EQ(asker->lease(1, 1'000)->code, "too_many_waiting");
   leases->stop();
   waiting.join();
