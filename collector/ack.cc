@@ -203,7 +203,7 @@ Outcome Acknowledger::outcome_of(Ingest& ingest) {
 // The client's id, or the one Weir gives: <store id>-<seq>. LIFETIME: the ingest's arena or head.
 std::string_view Acknowledger::stored_id(Ingest& ingest, const AppendEntry& entry) {
   EventFields fields;
-  if (decode_event_record(entry.head, &fields) && !fields.id.empty()) return fields.id;
+  if (decode_event_record(entry.head, entry.raw, &fields) && !fields.id.empty()) return fields.id;
   if (entry.number == 0) return {};
   const std::string id = store_id_ + "-" + Position{entry.shard, entry.number}.text();
   return ingest.arena.copy(id);

@@ -49,12 +49,9 @@ void PipelineImpl::tap_rejected(const Ingest& ingest, std::string_view reason, E
 }
 
 void PipelineImpl::tap_outcomes(const Ingest& ingest) {
-  std::string record;  // as one piece: fields may be pieces of raw
   for (const storage::AppendEntry& entry : ingest.entries) {
-    record.assign(entry.head);
-    record.append(entry.raw);
     EventFields fields;
-    if (!decode_event_record(record, &fields)) continue;
+    if (!decode_event_record(entry.head, entry.raw, &fields)) continue;
     const bool duplicate = entry.outcome == storage::EntryOutcome::kDuplicate;
     tap_.offer(loop_.wall_ms(), duplicate ? "duplicate" : "stored", {}, fields,
                {entry.shard, entry.number});

@@ -106,20 +106,20 @@ struct Reference {
 constexpr size_t kMaxReferences = 0 WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_COUNT);
 #undef WEIR_EVENT_COUNT
 
-}  // namespace
+struct References {
+  std::array<Reference, kMaxReferences> rows;
+  size_t size = 0;
+};
 
-bool decode_event_record(std::string_view payload, EventFields* fields) {
-  *fields = EventFields{};
-  std::array<Reference, kMaxReferences> references;
-  size_t referred = 0;
-  ByteReader reader(payload);
+// Up to the end of the fields; what refers to raw is collected.
+bool read_head(ByteReader& reader, EventFields* fields, References* references) {
   for (;;) {
     const auto tag = reader.le<uint8_t>();
-    if (tag == 0) break;
+    if (tag == 0) return reader.ok();
     if ((tag & kReference) != 0) {
       const Reference reference{text_member(fields, tag & 0x7f), reader.varint(), reader.varint()};
-      if (!reader.ok() || referred == references.size()) return false;
-      if (reference.member != nullptr) references[referred++] = reference;
+      if (!reader.ok() || references->size == references->rows.size()) return false;
+      if (reference.member != nullptr) references->rows[references->size++] = reference;
       continue;
     }
     const std::string_view bytes = reader.sized_bytes();
@@ -148,15 +148,37 @@ bool decode_event_record(std::string_view payload, EventFields* fields) {
         break;  // written by a newer version
     }
   }
-  fields->raw = reader.rest();
-  for (size_t i = 0; i < referred; ++i) {
-    const Reference& reference = references[i];
+}
+
+bool resolve(const References& references, EventFields* fields) {
+  for (size_t i = 0; i < references.size; ++i) {
+    const Reference& reference = references.rows[i];
     if (reference.offset > fields->raw.size() ||
         reference.size > fields->raw.size() - reference.offset)
       return false;
     *reference.member = fields->raw.substr(reference.offset, reference.size);
   }
-  return reader.ok();
+  return true;
+}
+
+}  // namespace
+
+bool decode_event_record(std::string_view payload, EventFields* fields) {
+  *fields = EventFields{};
+  References references;
+  ByteReader reader(payload);
+  if (!read_head(reader, fields, &references)) return false;
+  fields->raw = reader.rest();
+  return resolve(references, fields);
+}
+
+bool decode_event_record(std::string_view head, std::string_view raw, EventFields* fields) {
+  *fields = EventFields{};
+  References references;
+  ByteReader reader(head);
+  if (!read_head(reader, fields, &references) || !reader.rest().empty()) return false;
+  fields->raw = raw;
+  return resolve(references, fields);
 }
 
 }  // namespace weir

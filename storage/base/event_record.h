@@ -75,5 +75,7 @@ size_t write_event_head(char* out, const EventFields& fields);
 
 // False when the bytes do not follow the grammar; *fields is then unspecified.
 bool decode_event_record(std::string_view payload, EventFields* fields);
+// The same of a record whose head and raw are still apart. LIFETIME of the views: both.
+bool decode_event_record(std::string_view head, std::string_view raw, EventFields* fields);
 
 }  // namespace weir

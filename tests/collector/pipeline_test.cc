@@ -92,18 +92,19 @@ TEST_F(PipelineTest, NdjsonCountsPerLine) {
 
 TEST_F(PipelineTest, VerboseListsEveryEvent) {
   post_and_commit("/v1/events", R"({"id":"old","name":"n"})");
-  const Answer answer = post_and_commit(
-      "/v1/events?verbose=1", R"([{"id":"new","name":"n"},{"id":"bad"},{"id":"old","name":"n"},
+  const Answer answer =
+      post_and_commit("/v1/events?verbose=1",
+                      R"([{"id":"new-order","name":"n"},{"id":"bad"},{"id":"old","name":"n"},
                                  {"name":"without id"},7])");
   EXPECT_EQ(answer.status, 200);
   EXPECT_EQ(
       answer.body,
       R"({"accepted":2,"duplicates":1,"rejected":2,"results":[)"
-      R"({"index":0,"id":"new","status":"accepted"},)"
+      R"({"index":0,"id":"new-order","status":"accepted"},)"
       R"({"index":1,"id":"bad","status":"rejected","reason":"missing_name"},)"
       R"({"index":2,"id":"old","status":"duplicate"},)"
       R"({"index":3,"id":"00112233-4455-4677-8899-aabbccddeeff-0-3","status":"accepted"},)"
-      R"({"index":4,"status":"rejected","reason":"not_an_object","detail":"expected an object at byte 118"}]})");
+      R"({"index":4,"status":"rejected","reason":"not_an_object","detail":"expected an object at byte 124"}]})");
 }
 
 TEST_F(PipelineTest, AllRejectedIs400WithTheSameBody) {
