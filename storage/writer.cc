@@ -26,8 +26,9 @@ constexpr uint64_t kMostSegmentBytes = UINT64_MAX;
 #endif
 constexpr size_t kLookahead = 12;        // entries whose index slots are fetched ahead
 constexpr size_t kPayloadLookahead = 3;  // entries whose bytes are fetched ahead
-constexpr uint64_t kUnfilledShare =
-    32;  // of a segment that was not filled, used before its successor is made
+// Used of a segment that was not filled before its successor is made: traffic to speak of.
+constexpr uint64_t kTrafficShare = 32;
+constexpr uint64_t kTrafficBytes = uint64_t{8} << 20;
 constexpr int64_t kIdleWaitNs = 1'000'000'000;
 constexpr int64_t kHouseIntervalNs = 1'000'000'000;
 constexpr uint64_t kDiskFullMargin = uint64_t{1} << 20;
@@ -512,19 +513,25 @@ void Writer::roll_by_age() {
   }
 }
 
+uint64_t Writer::used_of_active() const { return limits_.segment_bytes - active_->room(); }
+
 // A quarter full: time to make the next one, and to fill it. The first one since the start is not
-// filled; once its use shows that there is traffic to speak of, the next one is wanted.
+// filled: its successor is wanted once there is traffic to speak of.
 void Writer::want_successor() {
   if (active_empty_ || successor_.wanted()) return;
-  const uint64_t used = limits_.segment_bytes - active_->room();
-  if (used < limits_.segment_bytes / (active_->filled() ? 4 : kUnfilledShare)) return;
+  const uint64_t traffic = std::max(limits_.segment_bytes / kTrafficShare, kTrafficBytes);
+  const uint64_t enough =
+      active_->filled() ? limits_.segment_bytes / 4 : std::min(traffic, limits_.segment_bytes / 2);
+  if (used_of_active() < enough) return;
   successor_.want();
   events_.wake_maintenance();
 }
 
-// Leaves a segment that was not filled for one that is: each commit to it costs half.
+// Leaves a segment that was not filled for one that is: each commit to it costs half. One that is
+// half full is used up.
 void Writer::roll_to_filled() {
   if (active_empty_ || active_->filled() || !successor_.filled()) return;
+  if (used_of_active() >= limits_.segment_bytes / 2) return;
   if (auto rolled = roll(); !rolled) judge(rolled.error(), false);
 }
 

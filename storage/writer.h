@@ -109,6 +109,7 @@ class Writer final : public PartSink {
   void activate(std::unique_ptr<SegmentWriter> next);
   void roll_by_age();
   void roll_to_filled();
+  uint64_t used_of_active() const;
   void want_successor();
   void keep_house(int64_t now_ms);
   void refuse_leftovers();

@@ -237,7 +237,7 @@ class Kafka(Server):
     def __init__(self, case, topic="weir-events", brokers=3, partitions=4):
         super().__init__(case)
         build = os.path.dirname(os.path.join(ROOT, os.environ.get("WEIR_BIN", "build/release/weir")))
-        self.binary = program(os.path.join(build, "tests", "kafka_broker"))
+        self.binary = program(os.path.join(build, "kafka_broker"))
         self.arguments = [self.path("messages"), topic, str(brokers), str(partitions)]
 
     def start(self, timeout=30):

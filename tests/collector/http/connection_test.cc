@@ -48,6 +48,7 @@ TEST(Connection, TheHandlerLearnsThatAClientWhoseRequestItHoldsEndedItsSide) {
   harness.eof(client);
   EXPECT_TRUE(harness.handler.gone.contains(harness.handler.lent[0]));
   harness.handler.lent[0]->respond({});
+  harness.handler.lent.clear();
   harness.loop.settle();
   EXPECT_EQ(status_of(client.output), 200);  // only its sending side had ended
 }
@@ -59,6 +60,7 @@ TEST(Connection, TheHandlerLearnsThatAClientIsGoneAndAnswersAllTheSame) {
   harness.reset(client);
   EXPECT_TRUE(harness.handler.gone.contains(harness.handler.lent[0]));
   harness.handler.lent[0]->respond({});
+  harness.handler.lent.clear();
   EXPECT_EQ(harness.server->busy_exchanges(), 0u);
 }
 
