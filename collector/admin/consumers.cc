@@ -120,8 +120,10 @@ Status read_targets(std::string_view body, std::initializer_list<TargetMember> m
     for (const TargetMember& member : members) {
       if (member.name != name) continue;
       auto target = forwarder::parse_seek(text.string().value_or(""));
-      if (!target) status = tl::unexpected(std::move(target).error());
-      if (target) *member.target = std::move(*target);
+      if (target)
+        *member.target = std::move(*target);
+      else
+        status = tl::unexpected(std::move(target).error());
       *member.found = true;
     }
     return status.has_value();
