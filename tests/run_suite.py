@@ -193,13 +193,13 @@ STEPS = [
     Step("unit-dev", "run", ["build-dev"], unit_tests("dev"), "unit tests, sanitized"),
     Step("e2e", "run", ["build-dev"],
          counted(lambda o: [*PYTHON, "tests/run_unittest.py", "tests/e2e", *long_flag(o)],
-                 lambda o: 3600 if o.long else 900, {"WEIR_BIN": "build/dev/weir"}),
+                 lambda o: 7200 if o.long else 2400, {"WEIR_BIN": "build/dev/weir"}),
          "the sanitized binary from outside"),
     Step("tidy", "run", ["build-dev"], counted(tidy_command, 3700), "house rules, format, clang-tidy, docs"),
     Step("build-release", "build", [], build("release"), "what users run, and the benchmarks"),
     Step("crash", "run", ["build-release", "e2e"],
          counted(lambda o: [*PYTHON, "tests/run_unittest.py", "tests/crash", *long_flag(o)],
-                 lambda o: 7200 if o.long else 600, {"WEIR_BIN": "build/release/weir"}),
+                 lambda o: 14_400 if o.long else 1200, {"WEIR_BIN": "build/release/weir"}),
          "kill -9, power cuts, failing disks, flipped bits"),
     Step("build-tiny", "build", [], build("tiny"), "limits so small that tests meet each boundary"),
     Step("unit-tiny", "run", ["build-tiny"], unit_tests("tiny"), "unit tests at the limits"),
@@ -208,7 +208,7 @@ STEPS = [
     Step("build-fuzz", "build", [], build("fuzz"), "fuzzers (clang)"),
     Step("fuzz", "run", ["build-fuzz"], fuzz, "each fuzzer over its corpus, then some seconds alone"),
     Step("demo", "run", ["build-release", "e2e"],
-         counted(["tools/run", "--check"], 300), "tools/run --check: real SDKs and a browser"),
+         counted(["tools/run", "--check"], 600), "tools/run --check: real SDKs and a browser"),
 ]
 
 
