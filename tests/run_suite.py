@@ -24,10 +24,12 @@ OUTPUT_LINES = 150      # of a failed step
 
 
 class Step:
-    """kind "build" steps run one at a time, in order; "run" steps as soon as their needs are met."""
+    """kind "build" steps run one at a time, in order; "run" steps as soon as their needs are met and
+    what they come after, if it is part of this run, has ended."""
 
-    def __init__(self, name, kind, needs, action, about):
+    def __init__(self, name, kind, needs, action, about, after=()):
         self.name, self.kind, self.needs, self.action, self.about = name, kind, needs, action, about
+        self.after = list(after)
         self.state = "waiting"
         self.counts = (0, 0, 0)
         self.output = ""
@@ -186,6 +188,9 @@ def long_flag(options):
     return ["--long"] if options.long else []
 
 
+# Real servers and a browser, with time limits of their own: not beside compilers.
+BUILDS = ("build-dev", "build-release", "build-tiny", "build-tsan", "build-fuzz")
+
 STEPS = [
     Step("tidy-rules", "run", [], counted([*PYTHON, "tests/run_unittest.py", "tests/tidy"], 60),
          "the house rules can fail"),
@@ -194,7 +199,7 @@ STEPS = [
     Step("e2e", "run", ["build-dev"],
          counted(lambda o: [*PYTHON, "tests/run_unittest.py", "tests/e2e", *long_flag(o)],
                  lambda o: 7200 if o.long else 2400, {"WEIR_BIN": "build/dev/weir"}),
-         "the sanitized binary from outside"),
+         "the sanitized binary from outside", after=BUILDS),
     Step("tidy", "run", ["build-dev"], counted(tidy_command, 3700), "house rules, format, clang-tidy, docs"),
     Step("build-release", "build", [], build("release"), "what users run, and the benchmarks"),
     Step("crash", "run", ["build-release", "e2e"],
@@ -232,6 +237,7 @@ def selected(names):
         add(name)
     for step in STEPS:
         step.needs = [n for n in step.needs if n in wanted]
+        step.after = [n for n in step.after if n in wanted]
     return [s for s in STEPS if s.name in wanted]
 
 
@@ -285,10 +291,11 @@ def main():
                     if step.state != "waiting":
                         continue
                     needs = [by_name[n] for n in step.needs]
+                    before = needs + [by_name[n] for n in step.after]
                     if any(n.kind == "build" and n.state in ("failed", "blocked") for n in needs):
                         step.state, step.counts = "blocked", (0, 0, 1)
                         print(f"blocked {step.name:14} its build failed", flush=True)
-                    elif all(n.state in ("passed", "failed", "blocked") for n in needs):
+                    elif all(n.state in ("passed", "failed", "blocked") for n in before):
                         if step.kind == "build":
                             if building:
                                 continue
