@@ -18,7 +18,8 @@ enum class PressureLevel : uint8_t { kNone, kNotReady, kShedLow, kShedNormal };
 enum class PressureCause : uint8_t { kNone, kDisk, kMemory, kLag };
 std::string_view pressure_cause_name(PressureCause cause);  // "disk", "memory", "lag"
 
-struct Pressure {
+// Aligned as its size, so that clang too makes an atomic one of plain loads and stores.
+struct alignas(2) Pressure {
   PressureLevel level = PressureLevel::kNone;
   PressureCause cause = PressureCause::kNone;
   friend bool operator==(const Pressure&, const Pressure&) = default;
