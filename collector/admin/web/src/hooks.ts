@@ -30,6 +30,7 @@ export function usePlace(): Place {
   useEffect(() => {
     const moved = (): void => setHere(place());
     addEventListener('hashchange', moved);
+    moved();  // what changed between the first drawing and now was not heard
     return () => removeEventListener('hashchange', moved);
   }, []);
   return here;
