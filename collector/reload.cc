@@ -5,7 +5,6 @@
 #include <tuple>
 
 #include "collector/options/table.h"
-#include "storage/base/check.h"
 
 namespace weir {
 namespace {
@@ -57,7 +56,7 @@ std::string shown_value(const EffectiveSetting& setting) {
 class Planner {
  public:
   void compare(const At& at, const Found* before, const Found* after) {
-    WEIR_CHECK(before != nullptr || after != nullptr);
+    if (before == nullptr && after == nullptr) return;  // nowhere: nothing to compare
     if (before != nullptr && after != nullptr && before->setting->value == after->setting->value)
       return;
     const Found& there = after != nullptr ? *after : *before;
