@@ -44,8 +44,10 @@ void ThreadedDestination::send(Send& send) {
 }
 
 Send* ThreadedDestination::take_finished() {
-  finished_wakeup_.reset();
   const std::lock_guard lock(mutex_);
+  // Under the lock, as the worker's notify(): a wake-up without a finished send would be possible
+  // if a worker came between the two.
+  finished_wakeup_.reset();
   return std::exchange(finished_, nullptr);
 }
 
