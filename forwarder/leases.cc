@@ -454,6 +454,8 @@ Status check_consumer(const ConsumerOptions& options) {
   return {};
 }
 
+std::string holder_of(std::string_view owner) { return RangeOwner::parse(owner).holder; }
+
 Result<SeekTarget> parse_seek(std::string_view text) {
   using Kind = SeekTarget::Kind;
   SeekTarget target;

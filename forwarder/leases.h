@@ -192,6 +192,9 @@ class Leases {
 // The target of a seek: "earliest", "latest", a time (RFC 3339), "0-17", or "0-17,1-20".
 Result<SeekTarget> parse_seek(std::string_view text);
 
+// Who holds a leased range, from what the store keeps as its owner (storage::OpenRange).
+std::string holder_of(std::string_view owner);
+
 // Of consumers that say nothing else.
 constexpr int64_t kDefaultMaxIdleMs = 7LL * 86'400'000;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "collector/admin/event_json.h"
+#include "forwarder/leases.h"
 #include "storage/base/event_record.h"
 #include "storage/base/terminal_text.h"
 
@@ -120,7 +121,7 @@ void Ledger::tell_range(const storage::OpenRange& range, Fate* fate) {
       break;
     case storage::RangeState::kLeased:
       fate->state = "leased";
-      fate->owner = range.owner;
+      fate->owner = forwarder::holder_of(range.owner);
       break;
     case storage::RangeState::kDelayed:
       fate->state = "delayed";

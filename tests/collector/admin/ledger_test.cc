@@ -121,13 +121,13 @@ TEST_F(LedgerTest, ASentEventNamesItsBatchAndALeasedOneItsHolder) {
   leased.frontiers = {{0, 4}};
   leased.put = {range(1, 3)};
   leased.put[0].state = storage::RangeState::kLeased;
-  leased.put[0].owner = "central-7";
+  leased.put[0].owner = "2a edge-puller";
   leased.put[0].not_before_ms = 1'700'000'300'000;
   mark(leased);
   EXPECT_THAT(ask("three"), AllOf(HasSubstr(R"("saas":{"state":"sent","reason":"","attempts":2)"),
                                   HasSubstr(store_->batch_id(77)), HasSubstr(R"("status":202)"),
                                   HasSubstr(R"("central":{"state":"leased")"),
-                                  HasSubstr(R"("leased_by":"central-7")"),
+                                  HasSubstr(R"("leased_by":"edge-puller")"),
                                   HasSubstr(R"("lease_expires_at":"2023-11-14T22:18:20.000Z")")));
 }
 
