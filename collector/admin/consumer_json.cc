@@ -54,6 +54,16 @@ void write_seek(JsonWriter& json, const forwarder::PullCall& call) {
   json.end_array().end_object();
 }
 
+Result<forwarder::SeekTarget> read_seek_target(const event::JsonValue& place) {
+  if (!place.is_array()) return forwarder::parse_seek(place.string().value_or(""));
+  std::string text;
+  place.each_element([&](event::JsonValue element) {
+    text += (text.empty() ? "" : ",") + element.string().value_or("?");
+    return true;
+  });
+  return forwarder::parse_seek(text);
+}
+
 std::string consumer_text(const forwarder::ConsumerInfo& info, int64_t now_ms) {
   std::string out = consumers_text({info}, now_ms);
   std::string next;

@@ -116,10 +116,10 @@ Status read_targets(std::string_view body, std::initializer_list<TargetMember> m
   WEIR_ASSIGN_OR_RETURN(const JsonValue value, JsonValue::check(body));
   if (!value.is_object()) return wrong("body", "a JSON object");
   Status status;
-  value.each_member([&](std::string_view name, JsonValue text) {
+  value.each_member([&](std::string_view name, JsonValue place) {
     for (const TargetMember& member : members) {
       if (member.name != name) continue;
-      auto target = forwarder::parse_seek(text.string().value_or(""));
+      auto target = read_seek_target(place);
       if (target)
         *member.target = std::move(*target);
       else

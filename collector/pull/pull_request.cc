@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "collector/admin/consumer_json.h"
 #include "collector/event/json_value.h"
 #include "collector/http/query.h"
 
@@ -80,20 +81,6 @@ Status read_named(std::string_view list, const JsonValue& value,
   return status;
 }
 
-Status read_seek(const JsonValue& value, PullCall& call) {
-  std::string text;
-  if (value.is_array()) {
-    value.each_element([&](JsonValue element) {
-      text += (text.empty() ? "" : ",") + element.string().value_or("?");
-      return true;
-    });
-  } else {
-    text = value.string().value_or("");
-  }
-  WEIR_ASSIGN_OR_RETURN(call.seek, forwarder::parse_seek(text));
-  return {};
-}
-
 Status read_member(std::string_view name, const JsonValue& value, PullCall& call, bool* has_to) {
   uint64_t number = 0;
   if (value.is_null()) return {};
@@ -119,7 +106,7 @@ Status read_member(std::string_view name, const JsonValue& value, PullCall& call
     });
   } else if (name == "to") {
     *has_to = true;
-    return read_seek(value, call);
+    WEIR_ASSIGN_OR_RETURN(call.seek, admin::read_seek_target(value));
   }
   return {};  // members nobody knows are for later versions
 }
