@@ -1,11 +1,19 @@
 #include "collector/health.h"
 
+#include <algorithm>
+
 #include "storage/base/json_text.h"
 
 namespace weir {
 
+std::span<const std::string_view> health_paths() {
+  static constexpr std::string_view kPaths[] = {"/health", "/livez", "/readyz"};
+  return kPaths;
+}
+
 bool is_health_path(std::string_view path) {
-  return path == "/health" || path == "/livez" || path == "/readyz";
+  const auto paths = health_paths();
+  return std::find(paths.begin(), paths.end(), path) != paths.end();
 }
 
 bool answer_health(http::Exchange& exchange, const storage::Store& store, const SeenPressure& seen,

@@ -2,6 +2,7 @@
 // Path: cold.  Thread: the loop's.
 #pragma once
 
+#include <span>
 #include <string_view>
 
 #include "collector/ack.h"
@@ -11,6 +12,7 @@
 
 namespace weir {
 
+std::span<const std::string_view> health_paths();
 bool is_health_path(std::string_view path);
 
 // The turn's pressure, and who can explain it; null: nobody looks.

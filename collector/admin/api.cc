@@ -15,22 +15,25 @@ constexpr uint64_t kMaxBody = 4 << 20;  // an edited event
 constexpr size_t kDefaultPage = 100;
 constexpr size_t kMaxPage = 1000;
 
-// "/api/v1/failed/17/requeue" against "/api/v1/failed/{id}/requeue"; {text} takes all the rest.
+// "/api/v1/failed/17/requeue" against "/api/v1/failed/{id}/requeue". {id} is a number, {name} one
+// part of the path, {text} all the rest of it.
 bool path_matches(std::string_view pattern, std::string_view path, Api::Hole* in) {
-  if (pattern.ends_with("{text}")) {
-    pattern.remove_suffix(6);
-    if (!path.starts_with(pattern) || path.size() == pattern.size()) return false;
-    in->text = http::percent_decode(path.substr(pattern.size()));
-    return true;
+  const size_t begin = pattern.find('{');
+  if (begin == std::string_view::npos) return pattern == path;
+  const size_t end = pattern.find('}', begin) + 1;
+  const std::string_view kind = pattern.substr(begin, end - begin);
+  const std::string_view behind = pattern.substr(end);
+  if (path.size() <= begin + behind.size() || !path.starts_with(pattern.substr(0, begin)) ||
+      !path.ends_with(behind))
+    return false;
+  const std::string_view hole = path.substr(begin, path.size() - begin - behind.size());
+  if (kind == "{id}") {
+    const auto [last, error] = std::from_chars(hole.data(), hole.data() + hole.size(), in->id);
+    return error == std::errc() && last == hole.data() + hole.size();
   }
-  const size_t hole = pattern.find("{id}");
-  if (hole == std::string_view::npos) return pattern == path;
-  if (!path.starts_with(pattern.substr(0, hole))) return false;
-  path.remove_prefix(hole);
-  const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), in->id);
-  if (error != std::errc()) return false;
-  path.remove_prefix(static_cast<size_t>(end - path.data()));
-  return path == pattern.substr(hole + 4);
+  if (kind == "{name}" && hole.find('/') != std::string_view::npos) return false;
+  in->text = http::percent_decode(hole);
+  return true;
 }
 
 uint64_t number_of(std::string_view query, std::string_view key, uint64_t otherwise) {
@@ -119,9 +122,10 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kDelete, "/api/v1/failed/{id}", Need::kAdmin, true, &Api::failed_discard},
       {M::kGet, "/api/v1/consumers", Need::kAdmin, true, &Api::consumer_list},
       {M::kPost, "/api/v1/consumers", Need::kAdmin, true, &Api::consumer_create},
-      {M::kGet, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_show},
-      {M::kPost, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_change},
-      {M::kDelete, "/api/v1/consumers/{text}", Need::kAdmin, true, &Api::consumer_delete},
+      {M::kGet, "/api/v1/consumers/{name}", Need::kAdmin, true, &Api::consumer_show},
+      {M::kDelete, "/api/v1/consumers/{name}", Need::kAdmin, true, &Api::consumer_delete},
+      {M::kPost, "/api/v1/consumers/{name}/seek", Need::kAdmin, true, &Api::consumer_seek},
+      {M::kPost, "/api/v1/consumers/{name}/replay", Need::kAdmin, true, &Api::consumer_replay},
       {M::kGet, "/api/v1/drain", Need::kAdmin, true, &Api::drain_state},
       {M::kPost, "/api/v1/drain", Need::kAdmin, true, &Api::drain},
       {M::kPost, "/api/v1/drain/resume", Need::kAdmin, true, &Api::drain_resume},
@@ -129,6 +133,12 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kPost, "/api/v1/reload", Need::kAdmin, true, &Api::reload},
   };
   return *table;
+}
+
+std::vector<Api::ServedPath> Api::served_paths() {
+  std::vector<ServedPath> out;
+  for (const Route& route : routes()) out.push_back({route.method, route.path});
+  return out;
 }
 
 Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms)
@@ -374,16 +384,8 @@ Reply Api::consumer_show(const Call& call) {
 }
 Reply Api::consumer_delete(const Call& call) { return consumers_.remove(call.in.text); }
 
-// /api/v1/consumers/{name}/seek and …/replay
-Reply Api::consumer_change(const Call& call) {
-  const std::string_view text = call.in.text;
-  const size_t slash = std::min(text.rfind('/'), text.size());
-  const std::string_view name = text.substr(0, slash);
-  const std::string_view what = text.substr(slash);
-  if (what == "/seek") return consumers_.seek(name, call.body);
-  if (what == "/replay") return consumers_.replay(name, call.body);
-  return error_reply(404, "not_found", "a consumer can be moved with /seek or /replay");
-}
+Reply Api::consumer_seek(const Call& call) { return consumers_.seek(call.in.text, call.body); }
+Reply Api::consumer_replay(const Call& call) { return consumers_.replay(call.in.text, call.body); }
 
 Reply Api::failed_expired(const Call& call) {
   return failed_.expired(call.expired_filter(), call.wants_text);

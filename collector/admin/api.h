@@ -76,10 +76,17 @@ class Api : public http::Handler {
   void set_ready(bool ready) { stats_.set_ready(ready); }
   void apply(const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms);
 
+  // What is served beside the dashboard's files and the pull interface, for docs/openapi.yaml.
+  struct ServedPath {
+    http::Method method;
+    std::string_view path;  // with {id}, {name} or {text} where something of the client's stands
+  };
+  static std::vector<ServedPath> served_paths();
+
   // One row of the table of paths (api.cc).
   struct Call;
   struct Route;
-  // What stood in a path where the route has {id} or {text}.
+  // What stood in a path where the route has a hole.
   struct Hole {
     uint64_t id = 0;
     std::string text;
@@ -102,7 +109,8 @@ class Api : public http::Handler {
   Reply consumer_list(const Call& call);
   Reply consumer_create(const Call& call);
   Reply consumer_show(const Call& call);
-  Reply consumer_change(const Call& call);
+  Reply consumer_seek(const Call& call);
+  Reply consumer_replay(const Call& call);
   Reply consumer_delete(const Call& call);
   Reply failed_expired(const Call& call);
   Reply expired_requeue(const Call& call);

@@ -1,4 +1,4 @@
-// The files of the dashboard (web/), built into the program by web/build.mjs.
+// The files of the dashboard (web/) and docs/openapi.yaml, built into the program by web/build.mjs.
 // Thread: any; immutable.
 #pragma once
 

@@ -120,32 +120,31 @@ bool is_refused(std::string_view parameters) {
 
 }  // namespace
 
+std::span<const Operation> operations() {
+  static constexpr Operation kTable[] = {
+      {http::Method::kGet, "", PullKind::kShow},
+      {http::Method::kPost, "/lease", PullKind::kLease},
+      {http::Method::kPost, "/ack", PullKind::kAck},
+      {http::Method::kPost, "/renew", PullKind::kRenew},
+      {http::Method::kPost, "/release", PullKind::kRelease},
+      {http::Method::kPost, "/seek", PullKind::kSeek},
+  };
+  return kTable;
+}
+
 std::optional<PullKind> find_operation(http::Method method, std::string_view path,
                                        std::string* consumer, bool* known) {
-  struct Row {
-    std::string_view name;
-    PullKind kind;
-  };
-  static constexpr Row kRows[] = {{"lease", PullKind::kLease},
-                                  {"ack", PullKind::kAck},
-                                  {"renew", PullKind::kRenew},
-                                  {"release", PullKind::kRelease},
-                                  {"seek", PullKind::kSeek}};
+  if (method == http::Method::kHead) method = http::Method::kGet;
   *known = false;
   if (!path.starts_with(kPrefix)) return std::nullopt;
   path.remove_prefix(kPrefix.size());
-  const size_t slash = path.find('/');
+  const size_t slash = std::min(path.find('/'), path.size());
   *consumer = http::percent_decode(path.substr(0, slash));
   if (consumer->empty()) return std::nullopt;
-  if (slash == path.npos) {
+  for (const Operation& operation : operations()) {
+    if (operation.behind != path.substr(slash)) continue;
     *known = true;
-    if (method == http::Method::kGet || method == http::Method::kHead) return PullKind::kShow;
-    return std::nullopt;
-  }
-  for (const Row& row : kRows) {
-    if (row.name != path.substr(slash + 1)) continue;
-    *known = true;
-    if (method == http::Method::kPost) return row.kind;
+    if (method == operation.method) return operation.kind;
   }
   return std::nullopt;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,14 @@
 #include "storage/base/result.h"
 
 namespace weir::pull {
+
+// The table of paths: /pull/v1/{consumer} with a method, and what behind it.
+struct Operation {
+  http::Method method;
+  std::string_view behind;  // "/lease"
+  forwarder::PullKind kind;
+};
+std::span<const Operation> operations();
 
 // A path and method of the pull interface; nothing when there is no such path. known: the path
 // exists, for another method.

@@ -1,4 +1,4 @@
-// Bundles the page and writes it as a C++ source: node build.mjs --modules DIR --out FILE.cc
+// Bundles the page and writes it as a C++ source: node build.mjs --modules DIR --openapi FILE.yaml --out FILE.cc
 // --modules: where package-lock.json's packages are, or are installed to when they are not there yet.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const { values } = parseArgs({ options: { modules: { type: 'string' }, out: { type: 'string' } } });
-if (!values.modules || !values.out) fail('usage: node build.mjs --modules DIR --out FILE.cc');
+const { values } = parseArgs({ options: { modules: { type: 'string' }, openapi: { type: 'string' }, out: { type: 'string' } } });
+if (!values.modules || !values.openapi || !values.out) fail('usage: node build.mjs --modules DIR --openapi FILE.yaml --out FILE.cc');
 
 function fail(text) {
   console.error(`dashboard: ${text}`);
@@ -44,6 +44,7 @@ const built = buildSync({
 
 const files = [
   ['/', 'text/html; charset=utf-8', readFileSync(join(here, 'index.html'))],
+  ['/openapi.yaml', 'application/yaml; charset=utf-8', readFileSync(values.openapi)],
   ['/assets/icon.svg', 'image/svg+xml', readFileSync(join(here, 'icon.svg'))],
   ...built.outputFiles.map((file) => [file.path.replace(/^.*(?=\/assets\/)/, ''),
     file.path.endsWith('.css') ? 'text/css; charset=utf-8' : 'text/javascript; charset=utf-8', Buffer.from(file.contents)]),
