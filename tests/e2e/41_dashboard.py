@@ -9,7 +9,7 @@ import browser
 from browser import PageCase
 from harness import arrived_events, destination, event, eventually, free_port, raw_of, request
 
-VIEWS = ("", "failed", "lanes", "consumers", "storage", "configuration")
+VIEWS = ("", "failed", "tail", "events", "lanes", "consumers", "storage", "configuration")
 HOSTILE = ('<img src=x onerror="alert(1)">', "</script><script>alert(2)</script>", "\u202egnp.exe", "\u001b[31mred\u001b[0m",
            "javascript:alert(3)", "{{7*7}}${7*7}", "=HYPERLINK(\"http://evil.example\")")
 

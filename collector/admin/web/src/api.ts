@@ -73,9 +73,28 @@ export interface FailedPage { failed: FailedEvent[]; next: number | null }
 
 export interface Lease { lease: string; holder: string; events: number; delivery: number; expires_at: string | null }
 export interface Consumer {
-  name: string; declared: boolean; idle: boolean; pending: number; leased: number; delayed: number; acked: number;
+  name: string; declared: boolean; temporary: boolean; idle: boolean; pending: number; leased: number; delayed: number; acked: number;
   failed: number; waiting: number; oldest_pending_at: string | null; active_at: string | null;
-  leases_held: number; leases: Lease[]; max_deliveries: number; lease_seconds: number;
+  next: string[]; leases_held: number; leases: Lease[]; max_deliveries: number; lease_seconds: number;
+}
+
+// What one destination or consumer did with an event.
+export interface Fate {
+  state: 'pending' | 'in_flight' | 'leased' | 'delayed' | 'sent' | 'failed' | 'expired' | 'skipped';
+  reason: string; attempts: number; batch_id: string; status: number; last_error: string; finished_at: string | null;
+  next_attempt_at?: string | null; leased_by?: string; lease_expires_at?: string | null; failed_id?: number;
+}
+export interface Story {
+  id: string; seq: string; tenant: string; name: string; received_at: string | null; committed_at: string | null;
+  segment: { file: string; first: number; last: number; sealed: boolean } | null;
+  destinations: Record<string, Fate>;
+  consumers: Record<string, Fate>;
+  event: Record<string, unknown> | null;      // its canonical fields; raw and envelope are read as text
+}
+
+export interface TailEvent {
+  at: string; outcome: 'stored' | 'duplicate' | 'rejected'; reason: string; source: string; tenant: string; key: string;
+  name: string; id: string; seq: string | null; bytes: number;
 }
 
 export interface Setting { value: string; default: string; origin: string }

@@ -5,6 +5,7 @@ import { ask, getJson, type FailedEvent } from './api';
 import { count } from './format';
 import { useLoad } from './hooks';
 import { indented, problemOf } from './json_text';
+import { StoryLink } from './ledger';
 import { Action, Facts, Foreign, Loading, Panel, Pill, Problem, Time } from './parts';
 
 // The client's own object exactly as stored: the listing's JSON would pass through numbers of this
@@ -83,7 +84,7 @@ export function FailedEventView({ id }: { id: string }): JSX.Element {
       <Panel title="The event">
         <Facts rows={[
           ['Name', <Foreign text={event.name} />],
-          ['Id', <span class="mono"><Foreign text={event.event_id} /></span>],
+          ['Id', <StoryLink id={event.event_id || event.seq} tenant={event.tenant} />],
           ['Tenant', <Foreign text={event.tenant} />],
           ['Position', <span class="mono">{event.seq}</span>],
         ]} />

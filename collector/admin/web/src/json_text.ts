@@ -60,6 +60,48 @@ export function indented(json: string): string {
   return out;
 }
 
+function behindSpace(json: string, at: number): number {
+  while (at < json.length && ' \t\r\n'.includes(json[at]!)) ++at;
+  return at;
+}
+
+function behindValue(json: string, at: number): number {
+  const token = /"(?:[^"\\]|\\.)*"|[{}[\]]|[^\s{}[\],:"]+|[,:\s]/gsy;
+  token.lastIndex = at;
+  let depth = 0;
+  do {
+    const found = token.exec(json);
+    if (found === null) return json.length;
+    if (found[0] === '{' || found[0] === '[') ++depth;
+    if (found[0] === '}' || found[0] === ']') --depth;
+    at = token.lastIndex;
+  } while (depth > 0);
+  return at;
+}
+
+// The text of one value inside of valid JSON, as it was written: part('{"a":[1,1e400]}', ['a', 1]) is "1e400".
+// Null where the path leads nowhere.
+export function part(json: string, path: (string | number)[]): string | null {
+  let at = behindSpace(json, 0);
+  for (const step of path) {
+    const named = json[at] === '{';
+    if (!named && json[at] !== '[') return null;
+    for (let index = 0; ; ++index) {
+      at = behindSpace(json, at + 1);      // behind the bracket or the comma
+      if (at >= json.length || json[at] === '}' || json[at] === ']') return null;
+      let name: unknown = index;
+      if (named) {
+        const end = behindValue(json, at);
+        name = JSON.parse(json.slice(at, end));
+        at = behindSpace(json, behindSpace(json, end) + 1);      // behind the colon
+      }
+      if (name === step) break;
+      at = behindSpace(json, behindValue(json, at));
+    }
+  }
+  return json.slice(at, behindValue(json, at));
+}
+
 // What is wrong with an edited event, in words; null when it is a JSON object.
 export function problemOf(json: string): string | null {
   try {

@@ -9,15 +9,19 @@ import { FailedEventView } from './failed_event';
 import { clock, count, seconds, short } from './format';
 import { LiveContext, useLive, useNow, usePlace, type Place } from './hooks';
 import { Lanes } from './lanes';
+import { Ledger } from './ledger';
 import { LiveFeed } from './live';
 import { Overview } from './overview';
 import { Announcer, Foreign, Loading, Pill, Problem } from './parts';
 import { Storage } from './storage';
+import { Tail } from './tail';
 import './style.css';
 
 const VIEWS: { key: string; label: string; view: (place: Place) => JSX.Element }[] = [
   { key: '', label: 'Overview', view: () => <Overview /> },
   { key: 'failed', label: 'Failed', view: ({ path, values }) => path[1] ? <FailedEventView id={path[1]} /> : <Failed values={values} /> },
+  { key: 'tail', label: 'Live events', view: ({ values }) => <Tail values={values} /> },
+  { key: 'events', label: 'Find an event', view: ({ values }) => <Ledger values={values} /> },
   { key: 'lanes', label: 'Destinations', view: () => <Lanes /> },
   { key: 'consumers', label: 'Consumers', view: () => <Consumers /> },
   { key: 'storage', label: 'Disk & memory', view: () => <Storage /> },

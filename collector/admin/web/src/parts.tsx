@@ -96,8 +96,9 @@ interface ActionProps {
   label: string;
   run: () => Promise<string | null>;      // what happened, for the page's announcer; null: nothing to say
   kind?: 'primary' | 'danger';
+  about?: string;      // what it is done to, where a page has several such buttons: for screen readers
   disabled?: boolean;
-  confirm?: { title: string; text: ComponentChildren; label: string };
+  confirm?: { title: string; text: ComponentChildren; label: string; fields?: ComponentChildren };
 }
 export function Action(props: ActionProps): JSX.Element {
   const [busy, setBusy] = useState(false);
@@ -110,26 +111,31 @@ export function Action(props: ActionProps): JSX.Element {
   };
   return <>
     <button type="button" class={props.kind ?? ''} disabled={busy || props.disabled} aria-busy={busy}
-      onClick={() => props.confirm ? setAsking(true) : start()}>{props.label}</button>
+      onClick={() => props.confirm ? setAsking(true) : start()}>{props.label}{props.about ? <span class="visually-hidden"> {props.about}</span> : null}</button>
     {props.confirm && asking ?
-      <Confirm {...props.confirm} onCancel={() => setAsking(false)} onConfirm={start} danger={props.kind === 'danger'} /> : null}
+      <Dialog {...props.confirm} onCancel={() => setAsking(false)} onConfirm={start} danger={props.kind === 'danger'} /> : null}
   </>;
 }
 
-interface ConfirmProps {
-  title: string; text: ComponentChildren; label: string; danger: boolean; onCancel: () => void; onConfirm: () => void;
+// A question over the page. The harmless answer has the focus.
+interface DialogProps {
+  title: string; text: ComponentChildren; label: string; fields?: ComponentChildren; danger: boolean;
+  onCancel: () => void; onConfirm: () => void;
 }
-function Confirm(props: ConfirmProps): JSX.Element {
+function Dialog(props: DialogProps): JSX.Element {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => { dialog.current?.showModal(); }, []);
   return <dialog ref={dialog} aria-labelledby={id} onClose={props.onCancel}>
-    <h2 id={id}>{props.title}</h2>
-    <p>{props.text}</p>
-    <div class="actions end">
-      <button type="button" autofocus onClick={() => dialog.current?.close()}>Cancel</button>
-      <button type="button" class={props.danger ? 'danger' : 'primary'} onClick={() => { dialog.current?.close(); props.onConfirm(); }}>{props.label}</button>
-    </div>
+    <form onSubmit={(event) => { event.preventDefault(); dialog.current?.close(); props.onConfirm(); }}>
+      <h2 id={id}><Foreign text={props.title} /></h2>
+      <p>{props.text}</p>
+      {props.fields}
+      <div class="actions end">
+        <button type="button" autofocus onClick={() => dialog.current?.close()}>Cancel</button>
+        <button type="submit" class={props.danger ? 'danger' : 'primary'}>{props.label}</button>
+      </div>
+    </form>
   </dialog>;
 }
 
