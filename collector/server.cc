@@ -268,7 +268,9 @@ void Server::announce(std::string_view io_uring_features) {
              {"node", options_.server.node},
              {"shards", options_.server.shards},
              {"destinations", options_.forwarder.destinations.size()},
-             {"keys", options_.open_ingest() ? "open" : std::to_string(options_.keys.size())},
+             {"keys", !options_.open_ingest() ? std::to_string(options_.keys.size())
+                      : listen->loopback      ? "open"
+                                              : "none"},
              {"startup_ms", (Clock::system().monotonic_ns() - started_ns_) / 1'000'000}});
 }
 
@@ -375,9 +377,11 @@ void Server::log_what_is_left() {
     const uint64_t pending = admin::lane_pending(*store_, lane);
     most = std::max(most, pending);
     if (pending != 0)
-      log::info(
-          "left_on_disk",
-          {{"name", lane.name}, {"pending", pending}, {"meaning", "sent after the next start"}});
+      log::info("left_on_disk", {{"name", lane.name},
+                                 {"pending", pending},
+                                 {"meaning", lane.kind == storage::LaneKind::kConsumer
+                                                 ? "handed out after the next start"
+                                                 : "sent after the next start"}});
   }
   log::info("stopped", {{"pending", most}, {"data", options_.store.directory}});
 }

@@ -21,7 +21,7 @@ void Admission::set(Refusal refusal, const std::string& detail) {
   show();
   if (refusal == Refusal::kSyncFailed) {
     log::error("store_refusing", {{"reason", refusal_name(refusal)}, {"detail", detail}});
-  } else {
+  } else if (refusal != Refusal::kStopping) {  // an orderly end is no warning, and told elsewhere
     log::warn("store_refusing", {{"reason", refusal_name(refusal)}, {"detail", detail}});
   }
 }

@@ -231,7 +231,7 @@ std::string Stats::live_text() const {
   if (live.store.damaged_segments != 0)
     out += fmt::format("damaged    {} segments were set aside, see `weir store inspect`\n",
                        live.store.damaged_segments);
-  out += fmt::format("dedupe     {} keys, window {}\n", live.store.dedupe_entries,
+  out += fmt::format("dedupe     {} ids remembered, the oldest for {}\n", live.store.dedupe_entries,
                      human_seconds(live.store.dedupe_window_ms / 1000));
   out += fmt::format("rates      {:.1f} events/s in, {:.1f} events/s out\n",
                      live.accepted_per_second, live.sent_per_second);

@@ -134,6 +134,7 @@ def main():
             print(f"PROBLEM {problem}")
         if not options.check:
             print(f"""
+  dashboard         http://127.0.0.1:{admin}/
   ingest            http://127.0.0.1:{ingest}/v1/events
   admin, metrics    http://127.0.0.1:{admin}/metrics
   statistics        http://127.0.0.1:{admin}/api/v1/stats

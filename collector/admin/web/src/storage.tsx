@@ -23,7 +23,7 @@ export function Storage(): JSX.Element {
     </Panel>
     <Panel title="Duplicates" note="A repeated event is recognised inside this window">
       <Facts rows={[
-        ['Effective window', seconds(dedupe.window_seconds)],
+        ['Oldest id remembered for', seconds(dedupe.window_seconds)],
         ['Ids in memory', count(dedupe.entries)],
         ['Memory', bytes(dedupe.bytes)],
         ['Recognised since start', count(live.duplicates)],
