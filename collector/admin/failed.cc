@@ -101,7 +101,10 @@ Reply FailedEvents::requeue_expired(const ExpiredFilter& filter) {
   if (!rows) return error_reply(rows.error());
   std::map<std::string, std::vector<storage::ExpiredRange>> by_lane;
   uint64_t gone = 0;
+  // "Give everything another try" does not mean what somebody threw away.
+  const bool named = !filter.reason.empty() || filter.first;
   for (const GivenUp& row : *rows) {
+    if (!named && row.range.reason == "discarded") continue;
     const auto lane = store_.lane(row.lane);
     if (lane && lane->kind == storage::LaneKind::kConsumer) {
       if (!filter.lane.empty())

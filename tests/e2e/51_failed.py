@@ -80,6 +80,11 @@ class Failed(Case):
         done = weir.cli("failed", "discard", "--all", "--event", "bad-1")
         self.assertEqual(json.loads(done.stdout), {"discarded": 1})
         self.assertEqual(self.listed(weir), ["bad-3", "bad-5"])
+        # What was thrown away comes back only for who names it.
+        requeue = lambda *more: json.loads(weir.cli("failed", "requeue", "--expired", *more).stdout)  # noqa: E731
+        self.assertEqual(requeue(), {"requeued": 0, "gone": 0})
+        self.assertEqual(requeue("--reason", "discarded"), {"requeued": 1, "gone": 0})
+        self.assertArrives(central, ["bad-1"])
 
     def test_05_attempts_of_a_requeued_event_survive_a_kill(self):
         central, weir = self.failing(1)

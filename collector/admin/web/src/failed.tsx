@@ -85,7 +85,7 @@ function BulkActions({ filter, onDone }: { filter: Filter; onDone: () => void })
     <Action label="Export NDJSON" run={() => exportAll(filter, 'ndjson')} />
     <Action label="Export CSV" run={() => exportAll(filter, 'csv')} />
     <Action label={isEmpty(filter) ? 'Discard all…' : 'Discard matching…'} kind="danger" run={run('discard', 'discarded')}
-      confirm={{ title: 'Discard for good?', text: `This takes out ${which}. They are counted, but cannot be looked at or sent any more. Export them first if you are not sure.`, label: 'Discard' }} />
+      confirm={{ title: 'Discard for good?', text: `This takes out ${which}. They are counted as given up, and what was edited is gone. Export them first if you are not sure.`, label: 'Discard' }} />
   </div>;
 }
 

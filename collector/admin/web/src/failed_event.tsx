@@ -51,7 +51,7 @@ function Editor({ event, raw, onSaved }: { event: FailedEvent; raw: string; onSa
         await ask('POST', `/api/v1/failed/${event.id}/discard`);
         location.hash = '#/failed';
         return 'The event was discarded.';
-      }} confirm={{ title: 'Discard for good?', text: 'The event is counted, but cannot be looked at or sent any more.', label: 'Discard' }} />
+      }} confirm={{ title: 'Discard for good?', text: 'The event leaves the failed ones and is counted as given up.', label: 'Discard' }} />
     </div>
   </>;
 }
