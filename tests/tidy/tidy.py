@@ -184,18 +184,34 @@ def folders_have_readmes(files, _options):
             yield f"{folder}/README.md: missing (purpose, main types, invariants, what it must not know)"
 
 
+def anchors(text):
+    """What a link may name behind '#': the headings, as GitHub writes them."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ +(.*?)\s*$", text, re.M)}
+
+
+def unlisted(readme, files):
+    """Documents to which README.md has no link: nobody would find them."""
+    documents = [p for p in files if re.fullmatch(r"docs/[^/]+\.(md|yaml)|docs/[^/]+/README\.md", p)]
+    return [p for p in documents if f"]({p})" not in readme]
+
+
 def links_resolve(files, _options):
-    """Every relative link in a Markdown file leads somewhere."""
+    """Every relative link in a Markdown file leads somewhere, and README.md to every document."""
+    for path in unlisted(read("README.md"), files):
+        yield f"README.md: names no {path}"
     for path in files:
         if not path.endswith(".md"):
             continue
         for number, line in enumerate(read(path).splitlines(), 1):
             for target in re.findall(r"\]\(([^)\s]+)\)", line):
-                if re.match(r"[a-z]+:|#|/", target):
+                if re.match(r"[a-z]+:|/", target):
                     continue
-                full = os.path.normpath(os.path.join(ROOT, os.path.dirname(path), target.split("#")[0]))
+                full = os.path.normpath(os.path.join(ROOT, os.path.dirname(path), target.split("#")[0] or os.path.basename(path)))
                 if not os.path.exists(full):
                     yield f"{path}:{number}: link to {target} leads nowhere"
+                elif "#" in target and full.endswith(".md") and target.split("#")[1] not in anchors(read(full)):
+                    yield f"{path}:{number}: link to {target}: there is no such heading"
 
 
 def sources_are_built(files, _options):

@@ -56,6 +56,11 @@ class Code(unittest.TestCase):
         self.assertTrue(found(tidy.anatomy_problems, "storage/a.h", "#pragma once\n"))
         self.assertTrue(found(tidy.anatomy_problems, "storage/a.h", "// What.\nint x;\n"))
 
+    def test_documents_nobody_would_find_are_found(self):
+        files = ["docs/a.md", "docs/b.md", "docs/api.yaml", "docs/decisions/README.md", "docs/decisions/0001.md"]
+        self.assertEqual(tidy.unlisted("[a](docs/a.md)", files), ["docs/b.md", "docs/api.yaml", "docs/decisions/README.md"])
+        self.assertEqual(tidy.anchors("# The `x`, again\n## file and stdout\n"), {"the-x-again", "file-and-stdout"})
+
     def test_unfinished_and_foreign_text_is_found(self):
         self.assertTrue(found(tidy.text_problems, "docs/a.md", "TO" "DO: later\n"))
         self.assertTrue(found(tidy.text_problems, "docs/a.md", "see ../" "shared/x.md\n"))
