@@ -341,6 +341,43 @@ void Consumer::open_lease(PullCall& call, std::unique_ptr<Mark> mark, Lease leas
   submit(std::move(mark));
 }
 
+// Whether the store gave up a part of what a lease was to hand out, before this was durable: the
+// consumer was away, or dropped its oldest. A requeued dead letter has its events with it.
+bool Consumer::given_up_meanwhile(const Mark& mark) const {
+  if (mark.calls.empty() || mark.calls.front()->kind != PullKind::kLease) return false;
+  return std::any_of(mark.update.put.begin(), mark.update.put.end(), [&](const auto& range) {
+    const auto held = ranges_.find(range.number);
+    return held != ranges_.end() && held->second.letter == 0 &&
+           held->second.range.first != range.first;
+  });
+}
+
+// Nobody has seen the lease: what is left of it waits for the next one, which the call gets.
+void Consumer::serve_anew(Mark& mark) {
+  PullCall& call = *mark.calls.front();
+  auto rest = new_mark();
+  const int64_t now = around_.clock.monotonic_ns();
+  for (const storage::OpenRange& kept : mark.update.put) {
+    const auto held = ranges_.find(kept.number);
+    if (held == ranges_.end()) continue;
+    storage::OpenRange range = held->second.range;
+    if (held->second.letter == 0) range.first = kept.first;
+    erase(kept.number);
+    cursors_[range.shard] = std::max(cursors_[range.shard], range.first);
+    if (range.first > range.last) continue;
+    give_back(range);
+    put(rest->update, range, now);
+  }
+  if (const auto lease = leases_.extract(lease_number(call.lease).value_or(0)))
+    cells_.released.add(lease.mapped().events);
+  if (!rest->update.put.empty()) submit(std::move(rest));
+  around_.memory.fetch_sub(call.body.size(), std::memory_order_relaxed);
+  call.body.clear();
+  call.lease.clear();
+  const int64_t wait_ms = std::clamp<int64_t>(call.wait_ms, 0, around_.options.max_wait_ms);
+  waiters_.push_front({&call, now + wait_ms * kMs});
+}
+
 // Events that are passed over (filter, sandbox) move the position once a second, or with the next
 // lease: a consumer that wants one event in a thousand does not sync for each of the others.
 void Consumer::save_skipped(bool now) {
@@ -450,6 +487,10 @@ void Consumer::on_mark(Mark& mark) {
       const Error& error = done->update.outcome.error();
       fail_call(*call, error.code == ErrorCode::kNotFound ? error.code : ErrorCode::kUnavailable,
                 error_code_name(error.code), error.message);
+      continue;
+    }
+    if (given_up_meanwhile(*done)) {
+      serve_anew(*done);
       continue;
     }
     around_.finish(*call);

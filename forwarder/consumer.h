@@ -142,6 +142,8 @@ class Consumer {
   void lease_range(Mark& mark, Lease& lease, uint64_t number, storage::OpenRange range,
                    const TakenRange& taken, const PullCall& call);
   void open_lease(PullCall& call, std::unique_ptr<Mark> mark, Lease lease, uint64_t number);
+  bool given_up_meanwhile(const Mark& mark) const;
+  void serve_anew(Mark& mark);
   void note_taken(const TakenRange& taken, storage::LaneUpdate& update);
   void save_skipped(bool now);
   uint64_t unread() const;
@@ -157,6 +159,7 @@ class Consumer {
   Status ack_all(const Lease& lease, Mark& mark, Ending& ending);
   Status ack_some(const PullCall& call, const Lease& lease, Mark& mark, Ending& ending);
   void end_lease(uint64_t number, const Ending& ending, Mark& mark);
+  void give_back(storage::OpenRange& range) const;
   void close_range(storage::LaneUpdate& update, const storage::OpenRange& range, int status) const;
   void expire_due();
   void expire_lease(uint64_t number);

@@ -318,6 +318,14 @@ void Consumer::end_lease(uint64_t number, const Ending& ending, Mark& mark) {
 
 // ---- release, renew
 
+// Nobody has the range any more, and it was not tried.
+void Consumer::give_back(storage::OpenRange& range) const {
+  range.state = storage::RangeState::kDelayed;
+  range.attempts -= std::min(range.attempts, 1u);
+  range.opened_ms = range.not_before_ms = around_.clock.wall_ms();
+  range.owner = unowned(range);
+}
+
 void Consumer::release(PullCall& call) {
   uint64_t number = 0;
   const Lease* lease = find_lease(call, &number, EndKind::kReleased);
@@ -325,10 +333,7 @@ void Consumer::release(PullCall& call) {
   auto mark = new_mark();
   for (const uint64_t held : lease->ranges) {
     storage::OpenRange range = ranges_.at(held).range;
-    range.state = storage::RangeState::kDelayed;
-    range.attempts -= std::min(range.attempts, 1u);  // it was not tried
-    range.opened_ms = range.not_before_ms = around_.clock.wall_ms();
-    range.owner = unowned(range);
+    give_back(range);
     mark->update.put.push_back(std::move(range));
   }
   Ending ending;

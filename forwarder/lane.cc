@@ -343,11 +343,22 @@ void Lane::on_mark(storage::LaneUpdate& update) {
   const std::unique_ptr<storage::LaneUpdate> mark = std::move(*found);
   marks_.erase(found);
   if (!mark->outcome) return stop(mark->outcome.error());
-  for (const storage::OpenRange& range : mark->put)
-    for (const auto& batch : batches_)
-      if (batch->state == BatchState::kOpening && batch->range.number == range.number)
-        batch->state = BatchState::kReady;
+  for (const storage::OpenRange& range : mark->put) on_opened(range);
   for (const auto& [shard, floor] : mark->floors) forget_below(shard, floor);
+}
+
+// The batch's range is durable. What the store gave up of it meanwhile was not sent yet and is not.
+void Lane::on_opened(const storage::OpenRange& range) {
+  const auto found = std::find_if(batches_.begin(), batches_.end(), [&](const auto& batch) {
+    return batch->state == BatchState::kOpening && batch->range.number == range.number;
+  });
+  if (found == batches_.end()) return;
+  Batch& batch = **found;
+  batch.state = BatchState::kReady;
+  if (range.first == batch.range.first) return;
+  if (range.first > range.last) return remove(batch);
+  unload(batch);  // prepare() reads what is left
+  batch.range.first = range.first;
 }
 
 // The store gave up what lies below: it is counted as expired there.

@@ -121,6 +121,7 @@ class Lane {
   void submit(storage::LaneUpdate& update);
   void unload(Batch& batch);
   void remove(Batch& batch);
+  void on_opened(const storage::OpenRange& range);
   void forget_below(uint16_t shard, uint64_t floor);
   void stop(const Error& error);
   int64_t monotonic_after(int64_t delay_ms) const;

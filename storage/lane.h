@@ -146,8 +146,11 @@ struct LaneUpdate {
   std::string lane;
   std::vector<std::pair<uint16_t, uint64_t>> frontiers;  // (shard, new frontier); only forward, a
                                                          // lower one is ignored, unless seek
-  bool seek = false;            // frontiers may move back; open ranges of the lane are dropped
-  std::vector<OpenRange> put;   // opened or changed (attempts, state, not_before)
+  bool seek = false;  // frontiers may move back; open ranges of the lane are dropped
+  // Opened or changed (attempts, state, not_before). When they come back, `first` is where each
+  // begins: later than it was, where the store gave up what was below meanwhile; beyond `last` if
+  // nothing of it is left. What was given up counts as expired: its owner must not hand it out.
+  std::vector<OpenRange> put;
   std::vector<uint64_t> close;  // batch numbers that are finished or were replaced
   OutcomeCounts counts;         // to be added
   std::map<std::string, OutcomeCounts, std::less<>> tenants;  // to be added

@@ -62,13 +62,36 @@ void seek(LaneRecord& lane, const LaneUpdate& update, LaneDelta* delta) {
   }
 }
 
-void put_range(LaneState& lane, const OpenRange& range, LaneDelta* delta) {
+bool names(const LaneUpdate& update, uint64_t batch) {
+  return std::find(update.close.begin(), update.close.end(), batch) != update.close.end() ||
+         std::any_of(update.put.begin(), update.put.end(),
+                     [&](const OpenRange& range) { return range.number == batch; });
+}
+
+// Where a range begins that its owner opens. What the store gave up meanwhile, while the owner did
+// not know, is not in it: numbers below the frontier if the update moves that, below the floor if
+// not. What lies in an open range was not given up: parts of a batch, a lease handed out again. One
+// that was requeued is another matter, unless the update takes from it.
+uint64_t first_left(const LaneShard& shard, const OpenRange& range, const LaneUpdate& update) {
+  const bool taken_now =
+      !update.seek && std::any_of(update.frontiers.begin(), update.frontiers.end(),
+                                  [&](const auto& moved) { return moved.first == range.shard; });
+  const uint64_t limit = taken_now ? shard.frontier : shard.floor;
+  if (range.first >= limit || shard.open.contains(range.number)) return range.first;
+  const bool open = std::any_of(shard.open.begin(), shard.open.end(), [&](const auto& entry) {
+    const OpenRange& other = entry.second;
+    return other.first <= range.first && range.first <= other.last &&
+           (!other.requeued() || names(update, other.number));
+  });
+  return open ? range.first : limit;
+}
+
+void put_range(LaneState& lane, const OpenRange& range, uint64_t first, LaneDelta* delta) {
+  if (first > range.last) return;
   LaneShard& shard = lane.shards[range.shard];
-  // Given up while its owner did not know yet; it learns so from the floors it gets back.
-  if (range.last < shard.floor && !shard.open.contains(range.number)) return;
   close_range(lane, range.number, delta);
   OpenRange& kept = shard.open[range.number] = range;
-  if (range.requeued()) kept.first = std::max(kept.first, shard.floor);
+  kept.first = range.requeued() ? std::max(first, shard.floor) : first;
   if (kept.last_error.size() > OpenRange::kMaxErrorBytes)
     kept.last_error.resize(OpenRange::kMaxErrorBytes);
   delta->ranges.insert(range.number);
@@ -112,16 +135,19 @@ Status check_update(const LaneRecord& lane, const LaneUpdate& update) {
 }
 
 void apply_update(LaneRecord& lane, const LaneUpdate& update, LaneDelta* delta) {
-  if (update.seek) {
-    seek(lane, update, delta);
-  } else {
+  if (update.seek) seek(lane, update, delta);
+  std::vector<uint64_t> firsts;  // of what is put; before anything moves or closes
+  for (const OpenRange& range : update.put)
+    firsts.push_back(first_left(lane.state.shards[range.shard], range, update));
+  if (!update.seek) {
     for (const auto& [number, frontier] : update.frontiers) {
       LaneShard& shard = lane.state.shards[number];
       shard.frontier = std::max(shard.frontier, frontier);
     }
   }
   for (uint64_t batch : update.close) close_range(lane.state, batch, delta);
-  for (const OpenRange& range : update.put) put_range(lane.state, range, delta);
+  for (size_t i = 0; i < update.put.size(); ++i)
+    put_range(lane.state, update.put[i], firsts[i], delta);
   for (const ExpiredRange& range : update.expired) add_expired(lane, range, delta);
   lane.state.active_ms = std::max(lane.state.active_ms, update.active_ms);
   if (update.note) lane.state.note = *update.note;

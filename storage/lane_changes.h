@@ -4,7 +4,9 @@
 //
 // Invariants
 //   1. check_update() decides before anything is changed; apply_update() cannot fail.
-//   2. Open ranges stay below the frontier only if their owner put them there; low() never moves
+//   2. An event is given up (expired) or in an open range, never both: what an owner opens although
+//      the store gave it up meanwhile is cut.
+//   3. Open ranges stay below the frontier only if their owner put them there; low() never moves
 //      back except by a put of an older range or a seek.
 #pragma once
 

@@ -23,6 +23,16 @@ constexpr uint64_t kFillBytes = 1 << 20;  // at a time, and then a pause
 constexpr int64_t kFillPauseNs = 5'000'000;
 constexpr uint64_t kRowBytes = 128;  // one delivery row with its share of the tree
 
+// Where the ranges of an update begin now; see LaneUpdate::put.
+void tell_firsts(const LaneState& lane, LaneUpdate* update) {
+  for (OpenRange& range : update->put) {
+    const LaneShard& shard = lane.shards[range.shard];
+    const auto kept = shard.open.find(range.number);
+    range.first =
+        kept != shard.open.end() ? kept->second.first : std::max(range.last + 1, shard.frontier);
+  }
+}
+
 }  // namespace
 
 // ---------------------------------------------------------------- lane clients
@@ -143,9 +153,11 @@ void StateImpl::hand_back(LaneUpdate* update, Status outcome) {
     for (size_t shard = 0; shard < record->state.shards.size(); ++shard)
       if (const uint64_t floor = record->state.shards[shard].floor; floor > 1)
         update->floors.emplace_back(static_cast<uint16_t>(shard), floor);
-    if (update->outcome)
+    if (update->outcome) {
+      tell_firsts(record->state, update);
       for (const ExpiredRange& range : update->expired)
         count_expired(update->lane, range.reason, range.events);
+    }
   }
   auto owner = owners_.extract(update);
   // Its owner may end the client as soon as it has the update: not before it was notified.

@@ -296,9 +296,41 @@ TEST_F(ConsumerTest, WhatTheStoreGaveUpIsForgotten) {
   PullCall& old = ask_lease(3);
   store->set_floor(0, 5);
   PullCall& call = ask_lease();
-  EXPECT_THAT(ids(call), ElementsAre("e3", "e4", "e5"));
+  EXPECT_THAT(ids(call), ElementsAre("e4", "e5"));
   turn();
   EXPECT_EQ(ack(old.lease).code, "lease_expired");
+}
+
+// What counts as expired is not handed out as well, though it is still on disk.
+TEST_F(ConsumerTest, WhatWasGivenUpWhileTheConsumerWasAwayIsNotHandedOut) {
+  open();
+  store->append_many(8, "e");
+  store->set_floor(0, 4);
+  PullCall& part = ask_lease(5);  // 1 to 5 are read, 4 and 5 are left
+  EXPECT_THAT(ids(part), ElementsAre("e3", "e4"));
+  EXPECT_EQ(part.delivery, 1u);
+  EXPECT_EQ(ack(part.lease).acked, 2u);
+  store->set_floor(0, 8);
+  PullCall& none = ask_lease(2);  // 6 and 7 are gone as a whole
+  EXPECT_THAT(ids(none), ElementsAre("e7"));
+  EXPECT_EQ(ack(none.lease).acked, 1u);
+  EXPECT_EQ(open_ranges(), 0u);
+  EXPECT_EQ(state().counts.sent, 3u);
+  EXPECT_EQ(memory, 0u);
+}
+
+TEST_F(ConsumerTest, WhatIsGivenUpBeforeALeaseIsDurableIsNotHandedOut) {
+  open();
+  store->append_many(4, "e");
+  store->hold_marks(true);
+  PullCall& call = ask_lease(4);
+  ASSERT_FALSE(answered(call));
+  store->set_floor(0, 5);  // everything there is
+  store->hold_marks(false);
+  turn();
+  ASSERT_TRUE(answered(call));
+  EXPECT_TRUE(call.empty);
+  EXPECT_EQ(open_ranges(), 0u);
 }
 
 TEST_F(ConsumerTest, ActivityIsDurableNowAndThen) {

@@ -375,17 +375,25 @@ class FakeStore : public storage::Store {
     held.client->give_back(update);
   }
 
-  void change(storage::LaneState& lane, const storage::LaneUpdate& update) {
+  void change(storage::LaneState& lane, storage::LaneUpdate& update) {
     if (update.seek)
       for (auto& shard : lane.shards) shard = {};
     for (const auto& [shard, frontier] : update.frontiers)
       lane.shards[shard].frontier = std::max(lane.shards[shard].frontier, frontier);
     if (update.note) lane.note = *update.note;
     lane.active_ms = std::max(lane.active_ms, update.active_ms);
+    // What was given up meanwhile is not opened, as in storage/lane_changes.cc.
+    for (storage::OpenRange& range : update.put) {
+      const storage::LaneShard& shard = lane.shards[range.shard];
+      const bool open = std::any_of(shard.open.begin(), shard.open.end(), [&](const auto& entry) {
+        return entry.second.first <= range.first && range.first <= entry.second.last;
+      });
+      if (!open) range.first = std::max(range.first, shard.floor);
+    }
     for (const uint64_t number : update.close)
       for (auto& shard : lane.shards) shard.open.erase(number);
     for (const storage::OpenRange& range : update.put) {
-      if (range.last < lane.shards[range.shard].floor) continue;  // given up meanwhile
+      if (range.first > range.last) continue;
       WEIR_CHECK(range.first <= range.last && range.last < lane.shards[range.shard].frontier,
                  "an open range {}..{} is not below the frontier", range.first, range.last);
       for (const auto& [number, other] : lane.shards[range.shard].open)

@@ -385,6 +385,21 @@ TEST_F(LaneTest, WhatTheStoreGaveUpIsForgotten) {
   for (const char* id : {"e35", "e39"}) EXPECT_EQ(sent_ids().count(id), 1u) << id;
 }
 
+TEST_F(LaneTest, WhatIsGivenUpBeforeItsBatchIsDurableIsNotSent) {
+  open();
+  store->append_many(25, "e");
+  store->hold_marks(true);
+  turn();
+  store->set_floor(0, 16);  // the first batch as a whole, half of the second
+  store->hold_marks(false);
+  deliver_all();
+  EXPECT_EQ(sent_ids().size(), 10u);
+  EXPECT_EQ(sent_ids().count("e14"), 0u);
+  EXPECT_EQ(sent_ids().count("e15"), 1u);
+  EXPECT_EQ(state().counts.sent, 10u);
+  EXPECT_TRUE(state().shards[0].open.empty());
+}
+
 TEST_F(LaneTest, ARequeuedDeadLetterIsSentUnderItsOwnEventId) {
   open();
   store->append(make_payload({.id = "poison"}));

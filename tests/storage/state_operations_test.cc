@@ -61,6 +61,68 @@ TEST(State, RequeuedRangesOfWhichTheEventsAreGoneStayExpired) {
   EXPECT_EQ(*fixture.state->requeue_expired("saas", *fixture.state->expired("saas"), log), 30u);
 }
 
+TEST(State, WhatWasGivenUpIsInNoRangeThatIsOpenedByAnOwnerThatDidNotKnow) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  FakeLog log;
+  log.fill(0, 200);
+  ASSERT_TRUE(fixture.open());
+  LaneOwner owner(*fixture.state);
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 80, "max_idle"}}, log));
+  LaneUpdate straddling = update_of("saas");
+  straddling.frontiers = {{0, 101}};
+  straddling.put = {range_of(1, 1, 100)};
+  ASSERT_TRUE(owner.mark(straddling));
+  EXPECT_EQ(straddling.put[0].first, 81u);
+  auto lane = *fixture.state->lane("saas");
+  EXPECT_EQ(lane.shards[0].open.at(1).first, 81u);
+  EXPECT_EQ(lane.counts.expired, 80u);
+  // All of it; also where the floor went back, because the expired range was requeued.
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 150, "max_idle"}}, log));
+  ASSERT_TRUE(fixture.state->requeue_expired("saas", *fixture.state->expired("saas"), log));
+  LaneUpdate gone = update_of("saas");
+  gone.frontiers = {{0, 131}};
+  gone.put = {range_of(2, 101, 130)};
+  ASSERT_TRUE(owner.mark(gone));
+  EXPECT_EQ(gone.put[0].first, 151u);
+  lane = *fixture.state->lane("saas");
+  EXPECT_FALSE(lane.shards[0].open.contains(2));
+  // What is taken from the requeued range is the owner's, also together with new events.
+  const auto requeued = std::find_if(lane.shards[0].open.begin(), lane.shards[0].open.end(),
+                                     [](const auto& entry) { return entry.second.requeued(); });
+  ASSERT_NE(requeued, lane.shards[0].open.end());
+  LaneUpdate taken = update_of("saas");
+  taken.frontiers = {{0, 161}};
+  taken.close = {requeued->first};
+  taken.put = {range_of(3, requeued->second.first, requeued->second.last)};
+  ASSERT_TRUE(owner.mark(taken));
+  EXPECT_EQ(taken.put[0].first, requeued->second.first);
+}
+
+// Such a batch was not given up, and so its parts are not.
+TEST(State, PartsOfABatchThatReachesBelowTheFloorStay) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  FakeLog log;
+  log.fill(0, 100);
+  ASSERT_TRUE(fixture.open());
+  LaneOwner owner(*fixture.state);
+  LaneUpdate batch = update_of("saas");
+  batch.frontiers = {{0, 61}};
+  batch.put = {range_of(1, 41, 60)};
+  ASSERT_TRUE(owner.mark(batch));
+  ASSERT_TRUE(fixture.state->expire({{"saas", 0, 50, "max_backlog_bytes"}}, log));
+  EXPECT_EQ(fixture.state->lane("saas")->counts.expired, 0u);  // the first 40 were finished
+  LaneUpdate split = update_of("saas");
+  split.close = {1};
+  split.put = {range_of(2, 41, 48), range_of(3, 49, 60)};
+  ASSERT_TRUE(owner.mark(split));
+  const LaneState lane = *fixture.state->lane("saas");
+  ASSERT_EQ(lane.shards[0].open.size(), 2u);
+  EXPECT_EQ(lane.shards[0].open.at(2).first, 41u);
+  EXPECT_EQ(lane.shards[0].open.at(3).first, 49u);
+}
+
 // Five million events expire as one row of one transaction, not as copies.
 TEST(State, FiveMillionEventsExpireAndAreRequeuedInABlink) {
   constexpr uint64_t kEvents = 5'000'000;
