@@ -226,6 +226,10 @@ class KafkaDestination : public Destination {
     if (Send* send = batch.send) {
       send->outcome = classify_kafka(batch.error, rd_kafka_err2name(batch.error), batch.error_text,
                                      send->events);
+      // A report says that time ran out; why is what the client said of its brokers.
+      if (send->outcome.network && !broker_error_.empty())
+        send->outcome.detail += "; " + broker_error_;
+      if (send->outcome.kind == OutcomeKind::kDelivered) broker_error_.clear();
       send->duration_ns = clock_.monotonic_ns() - batch.started_ns;
       give_back(*send);
     }
@@ -267,6 +271,7 @@ class KafkaDestination : public Destination {
       return;
     }
     log::warn("kafka_error", {{"destination", destination.options_.name}, {"error", text}});
+    destination.broker_error_ = std::string_view(text).substr(0, kMaxSnippetBytes);
   }
   // From librdkafka's threads. What matters comes as an error or a report as well.
   static void on_log(const rd_kafka_t*, int, const char* facility, const char* text) {
@@ -285,6 +290,7 @@ class KafkaDestination : public Destination {
   Wakeup wakeup_;
   std::vector<std::unique_ptr<InFlight>> in_flight_;
   Send* finished_ = nullptr;
+  std::string broker_error_;  // the latest since something was delivered
   bool reopen_ = false;  // after a fatal error: a new producer once the old one's batches ended
   std::unique_ptr<rd_kafka_t, FreeHandle> handle_;
   std::unique_ptr<rd_kafka_queue_t, FreeQueue> queue_;
