@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "tests/forwarder/event_ids.h"
-#include "tests/storage/store_fixture.h"
+#include "tests/forwarder/over_store.h"
 
 namespace weir::forwarder::testing {
 namespace {
@@ -66,16 +66,16 @@ class Asker {
   PullInbox inbox_;
 };
 
-class LeasesTest : public ::testing::Test {
+class LeasesTest : public OverStore {
  protected:
-  LeasesTest() : store_options(storage::small_options(directory.path())) {
+  LeasesTest() {
     options.node = "edge";
     options.max_consumers = 5;
   }
   ~LeasesTest() override { close(); }
 
   void open() {
-    store = storage::open_store(store_options, metrics);
+    open_store();
     auto started = Leases::start(options, *store, Clock::system(), metrics);
     ASSERT_TRUE(started) << started.error().message;
     leases = std::move(*started);
@@ -97,7 +97,7 @@ class LeasesTest : public ::testing::Test {
   }
   void close() {
     if (leases) leases->stop();
-    if (store) store->stop();
+    stop_store();
     asker = nullptr;
     askers.clear();
     leases.reset();
@@ -107,21 +107,7 @@ class LeasesTest : public ::testing::Test {
     close();
     open();
   }
-  void append(int count, const std::string& prefix, const std::string& tenant = "acme") {
-    std::vector<storage::TestEvent> events;
-    for (int i = 0; i < count; ++i) {
-      const std::string key = prefix + std::to_string(i);
-      events.push_back({key, tenant, "{\"n\":\"" + key + "\"}"});
-    }
-    storage::TestClient client(*store);
-    EXPECT_EQ(client.send(events).request.outcome, storage::AppendOutcome::kCommitted);
-  }
-
-  storage::TestDirectory directory;
-  MetricRegistry metrics;
-  storage::StoreOptions store_options;
   PullOptions options;
-  std::unique_ptr<storage::Store> store;
   std::unique_ptr<Leases> leases;
   Asker* asker = nullptr;
   std::mutex askers_mutex;
@@ -276,9 +262,7 @@ TEST_F(LeasesTest, ATemporaryConsumerGoesWhenItWasIdle) {
   create->create.lane.max_idle_ms = 50;
   create->create.temporary = true;
   ASSERT_TRUE(asker->ask(std::move(create))->status);
-  for (int i = 0; i < 400 && store->lane("bench"); ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  EXPECT_FALSE(store->lane("bench"));
+  EXPECT_TRUE(eventually([&] { return !store->lane("bench"); }));
 }
 
 TEST_F(LeasesTest, AfterTheStopCallsComeBackRefused) {
@@ -313,32 +297,16 @@ TEST_F(LeasesTest, ARequeuedDeadLetterComesThroughTheRealStore) {
   reject->lease = asker->lease()->lease;
   reject->rejects = {{{0, 1}, "bad"}};
   ASSERT_EQ(asker->ask(std::move(reject))->rejected, 1u);
-  storage::DeadLetterFilter filter;
-  filter.lane = "central";
-  const auto letters = store->dead_letters(filter);
-  ASSERT_EQ(letters->size(), 1u);
+  const auto failed = letters("central");
+  ASSERT_EQ(failed.size(), 1u);
   EXPECT_EQ(store->fresh_counts()->total.failed, 1u);
-  {
-    Wakeup wakeup;
-    auto admin = store->make_lane_client(wakeup);
-    storage::LaneUpdate update;
-    update.lane = "central";
-    update.dead_letter_changes.emplace_back();
-    update.dead_letter_changes[0].id = letters->at(0).id;
-    update.dead_letter_changes[0].kind = storage::LaneUpdate::DeadLetterChange::Kind::kRequeued;
-    admin->submit(update);
-    for (int i = 0; i < 400 && admin->take_outcomes() == nullptr; ++i) wakeup.wait(10'000'000);
-    ASSERT_TRUE(update.outcome);
-    leases->look_for_requeued();
-    const auto again = asker->lease(10, 5'000);
-    EXPECT_THAT(event_ids(again->body), ElementsAre("e0"));
-    EXPECT_EQ(asker->ack(again->lease)->acked, 1u);
-    EXPECT_EQ(store->fresh_counts()->total.sent, 2u);
-    EXPECT_TRUE(store->dead_letters(filter)->empty());
-    // Lane clients outlive the store's stop.
-    leases->stop();
-    store->stop();
-  }
+  requeue(failed[0]);
+  leases->look_for_requeued();
+  const auto again = asker->lease(10, 5'000);
+  EXPECT_THAT(event_ids(again->body), ElementsAre("e0"));
+  EXPECT_EQ(asker->ack(again->lease)->acked, 1u);
+  EXPECT_EQ(store->fresh_counts()->total.sent, 2u);
+  EXPECT_TRUE(letters("central").empty());
 }
 
 TEST_F(LeasesTest, SeekTargetsAreRead) {

@@ -1,27 +1,25 @@
 // The forwarder over the real store: real files, real marks, real restarts. Of each process's life
 // only the kill is missing (tests/crash has that): a hanging request that is cut off by stop()
 // leaves the same durable state as a crash between send and mark.
+#include "tests/forwarder/over_store.h"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <chrono>
-#include <functional>
 #include <set>
-#include <thread>
 
 #include "forwarder/forwarder.h"
 #include "tests/forwarder/event_ids.h"
 #include "tests/forwarder/faulty_server.h"
-#include "tests/storage/store_fixture.h"
 
 namespace weir::forwarder::testing {
 namespace {
 
 using Fault = ServerAnswer::Fault;
 
-class OverStoreTest : public ::testing::Test {
+class OverStoreTest : public OverStore {
  protected:
-  OverStoreTest() : store_options(storage::small_options(directory.path())) {
+  OverStoreTest() {
     destination.name = "saas";
     destination.batch.linger_ms = 5;
     destination.retry.base_ms = 10;
@@ -32,8 +30,6 @@ class OverStoreTest : public ::testing::Test {
   }
   ~OverStoreTest() override { close(); }
 
-  // The store first: it checks its files in a forked child, before there are other threads.
-  void open_store() { store = storage::open_store(store_options, metrics); }
   void serve(FaultyServer::Handler handler) {
     server = std::make_unique<FaultyServer>(std::move(handler));
     destination.url = server->url();
@@ -47,31 +43,14 @@ class OverStoreTest : public ::testing::Test {
     ASSERT_TRUE(started) << started.error().message;
     forwarder = std::move(*started);
   }
-  // The order main uses: forwarder, store, then what they handed out.
   void close() {
     if (forwarder) forwarder->stop();
-    if (store) store->stop();
+    stop_store();
     forwarder.reset();
     store.reset();
     server.reset();
   }
-  void append(int count, const std::string& prefix, const std::string& tenant = "acme") {
-    std::vector<storage::TestEvent> events;
-    for (int i = 0; i < count; ++i) {
-      const std::string key = prefix + std::to_string(i);
-      events.push_back({key, tenant, "{\"n\":\"" + key + "\"}"});
-    }
-    storage::TestClient client(*store);
-    EXPECT_EQ(client.send(events).request.outcome, storage::AppendOutcome::kCommitted);
-  }
   storage::LaneState lane() const { return *store->lane("saas"); }
-  bool eventually(const std::function<bool()>& holds) const {
-    for (int i = 0; i < 4000; ++i) {
-      if (holds()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return holds();
-  }
   std::multiset<std::string> arrived() const {
     std::multiset<std::string> all;
     for (const ServerRequest& request : server->requests())
@@ -79,11 +58,7 @@ class OverStoreTest : public ::testing::Test {
     return all;
   }
 
-  storage::TestDirectory directory;
-  MetricRegistry metrics;
-  storage::StoreOptions store_options;
   DestinationOptions destination;
-  std::unique_ptr<storage::Store> store;
   std::unique_ptr<FaultyServer> server;
   std::unique_ptr<Forwarder> forwarder;
 };
@@ -153,36 +128,19 @@ TEST_F(OverStoreTest, APoisonEventEndsAsADeadLetterAndGoesOutWhenRequeued) {
   append(599, "b");
   start();
   ASSERT_TRUE(eventually([&] { return lane().counts.sent == 999 && lane().counts.failed == 1; }));
-  storage::DeadLetterFilter filter;
-  filter.lane = "saas";
-  auto letters = store->dead_letters(filter);
-  ASSERT_TRUE(letters);
-  ASSERT_EQ(letters->size(), 1u);
-  EXPECT_EQ(letters->at(0).event_id, "poison0");
-  EXPECT_EQ(letters->at(0).reason, "http_422");
-  EXPECT_EQ(letters->at(0).detail, "HTTP 422: bad field");
+  const auto failed = letters("saas");
+  ASSERT_EQ(failed.size(), 1u);
+  EXPECT_EQ(failed[0].event_id, "poison0");
+  EXPECT_EQ(failed[0].reason, "http_422");
+  EXPECT_EQ(failed[0].detail, "HTTP 422: bad field");
   EXPECT_EQ(store->fresh_counts()->total.failed, 1u);
 
   repaired = true;
-  {
-    Wakeup wakeup;
-    auto admin = store->make_lane_client(wakeup);
-    storage::LaneUpdate update;
-    update.lane = "saas";
-    update.dead_letter_changes.emplace_back();
-    update.dead_letter_changes[0].id = letters->at(0).id;
-    update.dead_letter_changes[0].kind = storage::LaneUpdate::DeadLetterChange::Kind::kRequeued;
-    admin->submit(update);
-    ASSERT_TRUE(eventually([&] { return admin->take_outcomes() != nullptr; }));
-    ASSERT_TRUE(update.outcome);
-    forwarder->wake();
-    ASSERT_TRUE(eventually([&] { return lane().counts.sent == 1000; }));
-    EXPECT_EQ(lane().counts.failed, 0u);
-    EXPECT_EQ(store->fresh_counts()->total.sent, 1000u);
-    // Lane clients outlive the store's stop.
-    forwarder->stop();
-    store->stop();
-  }
+  requeue(failed[0]);
+  forwarder->wake();
+  ASSERT_TRUE(eventually([&] { return lane().counts.sent == 1000; }));
+  EXPECT_EQ(lane().counts.failed, 0u);
+  EXPECT_EQ(store->fresh_counts()->total.sent, 1000u);
 }
 
 TEST_F(OverStoreTest, ATotalOutageLosesNothing) {
