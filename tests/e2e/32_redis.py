@@ -5,21 +5,18 @@ import time
 import harness
 from harness import event, eventually
 from servers import Redis
-from sinks import SinkCase
+from sinks import SinkCase, redis_ids
 
 
 class RedisStreams(SinkCase):
     def pair(self, server, **settings):
         return self.weir(destinations=[self.sink(type="redis", url=f"redis://127.0.0.1:{server.port}/0", **settings)])
 
-    def ids(self, server):
-        return [e["id"] for e in server.entries()]
-
     def test_01_survives_its_death_and_adds_nothing_twice(self):
         server = Redis(self)
         weir = self.pair(server)
-        ids = self.survives_death(weir, server, lambda: self.ids(server))
-        self.assertEqual(sorted(self.ids(server)), sorted(ids))  # not even a repeated entry
+        ids = self.survives_death(weir, server, lambda: redis_ids(server))
+        self.assertEqual(sorted(redis_ids(server)), sorted(ids))  # not even a repeated entry
 
     def test_02_an_entry_is_tenant_id_and_event(self):
         server = Redis(self).start()
@@ -33,8 +30,8 @@ class RedisStreams(SinkCase):
 
     def test_03_a_lost_answer_adds_nothing(self):
         server = Redis(self).start()
-        ids = self.survives_weirs_death(self.pair(server), lambda: self.ids(server))
-        self.assertEqual(len(self.ids(server)), len(ids))
+        ids = self.survives_weirs_death(self.pair(server), lambda: redis_ids(server))
+        self.assertEqual(len(redis_ids(server)), len(ids))
 
     def test_04_out_of_memory_and_read_only_are_waited_for(self):
         server = Redis(self).start()
@@ -47,7 +44,7 @@ class RedisStreams(SinkCase):
                 self.complains(weir, word)
                 self.settles(weir, pending=50, failed=0)
                 server.run("CONFIG", "SET", setting, good)
-                eventually(lambda: set(ids) <= set(self.ids(server)), "the events")
+                eventually(lambda: set(ids) <= set(redis_ids(server)), "the events")
 
     def test_05_a_key_of_another_type_fails_nothing(self):
         server = Redis(self).start()
@@ -57,7 +54,7 @@ class RedisStreams(SinkCase):
         self.complains(weir, "WRONGTYPE")
         self.settles(weir, pending=20, failed=0)
         server.run("DEL", "weir:events")
-        self.assertExactly(ids, lambda: self.ids(server))
+        self.assertExactly(ids, lambda: redis_ids(server))
 
     def test_06_password_and_database(self):
         server = Redis(self, requirepass="s3cret")
@@ -98,4 +95,4 @@ class RedisStreams(SinkCase):
         server.resume()
         weir.start()
         self.settles(weir, sent=60, failed=0, pending=0)
-        self.assertLessEqual(set(ids), set(self.ids(server)))
+        self.assertLessEqual(set(ids), set(redis_ids(server)))

@@ -4,6 +4,29 @@ import json
 import harness
 from harness import Case, event, eventually, unique
 
+
+def redis_ids(server):
+    return [entry["id"] for entry in server.entries()]
+
+
+def postgresql_ids(server, table="weir_events"):
+    try:
+        return server.sql(f"SELECT id FROM {table}")
+    except OSError as error:
+        if "does not exist" in str(error):
+            return []
+        raise
+
+
+def clickhouse_ids(server):
+    try:
+        return server.sql("SELECT id FROM weir_events FINAL")
+    except OSError as error:
+        if "Code: 60" in str(error):
+            return []
+        raise
+
+
 FAST = {"batch": {"linger": "20ms"}, "retry": harness.FAST_RETRY}
 
 
@@ -60,6 +83,27 @@ class SinkCase(Case):
         self.assertExactly(ids, arrived)
         self.settles(weir, sent=len(ids), failed=0, pending=0)
         return ids
+
+    def isolates_one_poison_row(self, weir, poison, reason, counted):
+        """One event among many that the receiver's table refuses stands alone; counted() is (rows, their sum)."""
+        n = 10_000 if harness.LONG else 2_000
+        events = [event(id=f"e{i}", user_id="nobody" if i == poison else str(i)) for i in range(n)]
+        before = self.destination(weir)["sent"]
+        for at in range(0, n, 500):
+            self.assertStatus(weir.post(events[at:at + 500]), 200)
+        self.settles(weir, sent=before + n - 1, failed=1, pending=0)
+        letter, = self.failed(weir, 1)
+        self.assertEqual(letter["event_id"], f"e{poison}")
+        self.assertRegex(letter["reason"], reason)
+        self.assertEqual(counted(), (before + n - 1, sum(range(n)) - poison))
+        return letter
+
+    def a_dropped_table_comes_back(self, weir, server, arrived):
+        self.send(weir, 10)
+        self.settles(weir, sent=10)
+        server.sql("DROP TABLE weir_events")
+        self.assertExactly(self.send(weir, 10), arrived)
+        self.settles(weir, sent=20, failed=0)
 
     def survives_death(self, weir, server, arrived, rounds=6, per_round=300):
         """Down at the start, killed while events stream in, started again, twice."""
