@@ -8,6 +8,7 @@ import unittest
 
 import harness
 from harness import BINARY, ROOT, Weir, event, eventually
+from servers import fill_disk, small_disk
 from sinks import SinkCase
 
 
@@ -63,17 +64,9 @@ class Files(SinkCase):
         self.settles(weir, sent=len(ids), failed=0, pending=0)
 
     def test_04_a_full_disk_is_waited_for(self):
-        if os.geteuid() != 0:
-            self.skipTest("mounting a small file system needs root")
         entry = self.file()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", self.where], capture_output=True,
-                              text=True)
-        if done.returncode != 0:
-            self.skipTest(f"no tmpfs can be mounted here: {done.stderr.strip()}")
-        self.addCleanup(subprocess.run, ["umount", "-l", self.where], check=True)
-        ballast = f"{self.where}/ballast"
-        with open(ballast, "wb", buffering=0) as f:
-            f.write(b"\n" * 230_000)
+        small_disk(self, self.where, "256k")
+        ballast = fill_disk(self.where, 30_000)
         central = self.central()
         weir = self.weir(destinations=[entry, harness.destination("good", central.port)])
         ids = self.send(weir, 300)

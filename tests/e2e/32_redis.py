@@ -96,3 +96,15 @@ class RedisStreams(SinkCase):
         weir.start()
         self.settles(weir, sent=60, failed=0, pending=0)
         self.assertLessEqual(set(ids), set(redis_ids(server)))
+
+    def test_09_an_event_larger_than_redis_takes_stands_alone(self):
+        server = Redis(self, **{"proto-max-bulk-len": "1mb"}).start()
+        weir = self.weir(destinations=[self.sink(type="redis", url=f"redis://127.0.0.1:{server.port}/0",
+                                                 batch={"linger": "100ms", "max_bytes": "8MiB"})],
+                         settings={"limits.event_bytes": "2MiB"})
+        events = [event(id=f"e{i}", text="x" * (1_200_000 if i == 30 else 10)) for i in range(60)]
+        self.assertStatus(weir.post(events), 200)
+        self.settles(weir, sent=59, failed=1, pending=0)
+        letter, = self.failed(weir, 1)
+        self.assertEqual((letter["event_id"], letter["reason"]), ("e30", "too_large"))
+        self.assertEqual(sorted(redis_ids(server)), sorted(e["id"] for e in events if e["id"] != "e30"))

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -25,14 +26,38 @@ def program(*names):
     raise unittest.SkipTest(f"{names[0]} is not installed (tools/install-packages test)")
 
 
-class Server:
-    """One process in a session of its own, so that a kill takes its children with it."""
+def small_disk(case, directory, size):
+    """Mounts a file system of that size there until the test's end; skips the test where that is not allowed."""
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("mounting a small file system needs root")
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], capture_output=True,
+                          text=True)
+    if done.returncode != 0:
+        raise unittest.SkipTest(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    case.addCleanup(subprocess.run, ["umount", "-l", directory], check=True)
 
-    def __init__(self, case):
+
+def fill_disk(directory, leave):
+    """Takes all but so many bytes; the name of the file that holds them."""
+    path = os.path.join(directory, "ballast")
+    room = os.statvfs(directory)
+    with open(path, "wb", buffering=0) as f:
+        os.posix_fallocate(f.fileno(), 0, max(room.f_bavail * room.f_frsize - leave, 1))
+    return path
+
+
+class Server:
+    """One process in a session of its own, so that a kill takes its children with it.
+
+    disk: its directory is a file system of its own, of that size ("80m"), so that it can be full."""
+
+    def __init__(self, case, disk=None):
         self.directory = tempfile.mkdtemp(prefix="weir-server-")
         self.port = free_port()
         self.process = None
         case.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        if disk:
+            small_disk(case, self.directory, disk)
         case.addCleanup(self.kill)
 
     def command(self):
@@ -121,8 +146,9 @@ class Redis(Server):
 
 
 class Postgresql(Server):
-    def __init__(self, case):
-        super().__init__(case)
+    def __init__(self, case, disk=None, tls=None):
+        super().__init__(case, disk)
+        self.tls = []
         self.bin = os.path.dirname(program("/usr/lib/postgresql/*/bin/postgres"))
         self.as_owner = []
         if os.geteuid() == 0:  # postgres refuses to run as root
@@ -132,6 +158,14 @@ class Postgresql(Server):
                 raise unittest.SkipTest("there is no user postgres") from None
             self.as_owner = ["setpriv", f"--reuid={owner.pw_uid}", f"--regid={owner.pw_gid}", "--clear-groups"]
             os.chown(self.directory, owner.pw_uid, owner.pw_gid)
+        if tls:
+            for word, source in zip(("cert", "key"), tls):
+                path = shutil.copy(source, self.path(f"{word}.pem"))
+                os.chmod(path, 0o600)
+                if self.as_owner:
+                    os.chown(path, owner.pw_uid, owner.pw_gid)
+                self.tls += ["-c", f"ssl_{word}_file={path}"]
+            self.tls += ["-c", "ssl=on"]
         made = subprocess.run([*self.as_owner, f"{self.bin}/initdb", "-D", self.path("data"), "-U", "weir", "-A",
                                "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], capture_output=True, text=True,
                               cwd=self.directory)
@@ -141,7 +175,7 @@ class Postgresql(Server):
     def command(self):
         return [*self.as_owner, f"{self.bin}/postgres", "-D", self.path("data"), "-p", str(self.port), "-h", "127.0.0.1",
                 "-k", self.directory, "-c", "shared_buffers=16MB", "-c", "max_connections=20",
-                "-c", "autovacuum=off", "-c", "restart_after_crash=on"]
+                "-c", "autovacuum=off", "-c", "restart_after_crash=on", *self.tls]
 
     def start(self, timeout=30):
         try:
@@ -178,8 +212,8 @@ class Clickhouse(Server):
 <users><default><password></password><networks><ip>127.0.0.1</ip></networks><profile>default</profile>
 <quota>default</quota></default></users><quotas><default/></quotas></yandex>"""
 
-    def __init__(self, case):
-        super().__init__(case)
+    def __init__(self, case, disk=None):
+        super().__init__(case, disk)
         self.binary = program("clickhouse-server", "/usr/sbin/clickhouse-server")
         with open(self.path("config.xml"), "w", encoding="utf-8") as f:
             f.write(self.CONFIG.format(port=self.port, tcp=free_port(), dir=self.directory))
@@ -244,7 +278,10 @@ class Kafka(Server):
         with open(self.path("log"), "ab") as log:
             self.process = subprocess.Popen([self.binary, *self.arguments], stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+        select.select([self.process.stdout], [], [], timeout)
+        os.set_blocking(self.process.stdout.fileno(), False)
         word, _, self.addresses = self.process.stdout.readline().strip().partition(" ")
+        os.set_blocking(self.process.stdout.fileno(), True)
         if word != "ready":
             raise AssertionError(f"kafka_broker: {self.log()}")
         return self
@@ -263,6 +300,10 @@ class Kafka(Server):
 
     def url(self):
         return f"kafka://{self.addresses}"
+
+    def broker_port(self):
+        """Of the only broker."""
+        return int(self.addresses.rpartition(":")[2])
 
     def messages(self):
         """What was consumed so far, as dictionaries."""
