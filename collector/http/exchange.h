@@ -126,6 +126,7 @@ class Handler {
   virtual bool allows_origin(const Request& request, std::string_view origin) = 0;
 };
 
+// Whether it is that name (letters, digits, hyphens) in any case.
 bool header_is(std::string_view name, std::string_view lower_case_name);
 
 }  // namespace weir::http

@@ -4,12 +4,28 @@
 
 #include "storage/base/bytes.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace weir::http {
 namespace {
 
-// The first byte below 0x20 or equal to 0x7f at or after `at`; size() when there is none. Eight
-// bytes a step: the tests are exact about whether a block has such a byte, the loop says where.
+// The first byte below 0x20 or equal to 0x7f at or after `at`; size() when there is none. Sixteen
+// or eight bytes a step: the tests are exact about whether a block has such a byte.
 size_t find_control(std::string_view bytes, size_t at) {
+#if defined(__SSE2__)
+  const __m128i last_control = _mm_set1_epi8(0x1f);
+  const __m128i del = _mm_set1_epi8(0x7f);
+  while (at + 16 <= bytes.size()) {
+    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes.data() + at));
+    const __m128i hits = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(block, last_control), block),
+                                      _mm_cmpeq_epi8(block, del));
+    if (const int mask = _mm_movemask_epi8(hits); mask != 0)
+      return at + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(mask)));
+    at += 16;
+  }
+#endif
   constexpr uint64_t kOnes = 0x0101010101010101;
   constexpr uint64_t kHighs = 0x8080808080808080;
   while (at + 8 <= bytes.size()) {
