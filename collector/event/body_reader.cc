@@ -12,6 +12,12 @@ namespace {
 // Up to this size a native body without line breaks is read as one event first: nearly all are.
 constexpr size_t kOneEventFirstBytes = 4 << 10;
 constexpr unsigned kBlankLinesPerStep = 1024;
+// Elements of an array are parsed from windows of this size: some forty events of 400 bytes.
+#ifdef WEIR_TINY_LIMITS
+constexpr size_t kWindowBytes = 256;
+#else
+constexpr size_t kWindowBytes = 16 << 10;
+#endif
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::string_view kEndsInside = "the text ends inside a value";
 
@@ -34,6 +40,7 @@ void BodyReader::start(std::string_view body, const BodyPlan& plan) {
   at_ = begin_ = 0;
   index_ = events_ = 0;
   in_wrapper_ = array_started_ = false;
+  window_begin_ = window_end_ = alone_until_ = 0;
   members_.clear();
   batch_begin_ = batch_end_ = 0;
   name_seen_ = too_many_members_ = in_value_ = after_member_ = false;
@@ -316,7 +323,47 @@ BodyReader::Step BodyReader::next_element() {
   return element(at_);
 }
 
+// Finds the structure of what follows, up to the end of some object.
+bool BodyReader::open_window(size_t begin) {
+  window_begin_ = begin;
+  std::string_view text = body_.substr(begin, kWindowBytes);
+  window_end_ = begin + text.size();
+  if (window_end_ < body_.size()) {
+    const size_t cut = text.rfind("},");
+    if (cut == std::string_view::npos) return false;
+    text = text.substr(0, cut + 1);
+    window_end_ = begin + text.size();
+  }
+  if (!parser_->begin_values(text)) return false;
+  window_id_ = parser_->structure_id();
+  return true;
+}
+
+// The end of the object at `begin` if it is valid and the window has all of it. Otherwise 0, and
+// it is to be looked at alone, as everything in this window: a window is opened at most twice.
+size_t BodyReader::element_in_window(size_t begin) {
+  if (begin < alone_until_) return 0;
+  bool fresh = window_id_ != parser_->structure_id() || begin >= window_end_;
+  bool open = !fresh || open_window(begin);
+  size_t size = open ? parser_->parse_value(begin - window_begin_) : 0;
+  if (size == 0 && !fresh) {  // perhaps it only crosses the window's end
+    open = open_window(begin);
+    size = open ? parser_->parse_value(0) : 0;
+  }
+  const size_t end = window_begin_ + size;
+  if (size != 0 && end - begin <= limits_.event_bytes) return end;
+  alone_until_ = window_end_;
+  return 0;
+}
+
 BodyReader::Step BodyReader::element(size_t begin) {
+  if (body_[begin] == '{') {
+    const size_t in_window = element_in_window(begin);
+    if (in_window != 0) {
+      at_ = in_window;
+      return accept(body_.substr(begin, in_window - begin));
+    }
+  }
   const size_t end = value_end(begin);
   if (end == 0) return Step::kError;
   at_ = end;

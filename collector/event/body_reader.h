@@ -109,6 +109,8 @@ class BodyReader {
   Step next_element();
   Step end_array();
   Step element(size_t begin);
+  bool open_window(size_t begin);
+  size_t element_in_window(size_t begin);
   Step next_line();
   Step line(size_t begin, size_t end);
   // The end of the value at `begin`, 0 after an error.
@@ -130,6 +132,11 @@ class BodyReader {
   uint32_t events_ = 0;
   bool in_wrapper_ = false;
   bool array_started_ = false;
+  // The piece of the body whose structure the parser found at once, while it has window_id_.
+  size_t window_begin_ = 0;
+  size_t window_end_ = 0;
+  uint64_t window_id_ = 0;
+  size_t alone_until_ = 0;  // elements that begin before are looked at one by one
   std::string_view event_;
   Rejection rejection_;
   BodyError error_;

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "storage/base/check.h"
 
@@ -9,6 +10,9 @@ namespace weir::event {
 namespace {
 
 constexpr uint64_t kPropertyWords = field_words(Field::kProperties);
+// Members whose object is a scope of its own.
+constexpr uint64_t kScopeWords = word_bit(Word::kContext) | word_bit(Word::kProperties) |
+                                 word_bit(Word::kCampaign) | word_bit(Word::kPage);
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
@@ -42,60 +46,83 @@ const char* skip_number(const char* at, const char* end) {
 // (in_object_, a bit per level) and, for the few upper levels whose members are wanted, the scope.
 class Walk {
  public:
-  Walk(EventParser& parser, std::string_view text)
+  // text: what the offsets count from; begins with the structural number `first`.
+  Walk(EventParser& parser, std::string_view text, uint32_t first)
       : parser_(parser),
         text_(text.data()),
-        size_(static_cast<uint32_t>(text.size())),
         offsets_(parser.structure_.offsets()),
-        count_(parser.structure_.size()) {}
+        count_(parser.structure_.size()),
+        i_(first) {}
 
+  // Checks one value; place() is behind it then.
   bool run() {
-    if (!value()) return false;
+    if (i_ >= count_) return false;
+    const char c = text_[offsets_[i_]];
+    if (c == '{' || c == '[') {
+      if (!begin_container(c == '{')) return false;
+    } else {
+      Token ignored;
+      return read_scalar(c, i_++, &ignored);
+    }
     while (depth_ > 0)
-      if (!step()) return false;
-    return i_ == count_;
+      if (!(in_object() ? members() : elements())) return false;
+    return true;
   }
+  uint32_t place() const { return i_; }
 
  private:
   static constexpr unsigned kScopedDepth = 4;  // context.campaign's members are at depth 3
 
-  bool more() const { return i_ < count_; }
-  char here() const { return text_[offsets_[i_]]; }
-
-  // Consumes the next member or element of the open container, or its closing brace.
-  bool step() {
-    if (!more()) return false;
-    const bool object = in_object();
-    const char close = object ? '}' : ']';
-    if (here() == close) {
-      if (after_comma_) return false;
-      return end_container(), true;
+  // Reads members of the open object until it ends or a container begins in it.
+  bool members() {
+    uint32_t i = i_;
+    if (i >= count_) return false;
+    if (std::exchange(first_, false) && text_[offsets_[i]] == '}') return end_container(i);
+    const bool scoped = scope_ != Scope::kOther;
+    for (;;) {
+      if (i + 3 >= count_) return false;  // name, colon, value and what ends it
+      const uint32_t name = offsets_[i];
+      if (text_[name] != '"' || text_[offsets_[i + 1]] != ':') return false;
+      word_ = scoped ? word_at(name + 1, string_end(offsets_[i + 1])) : Word::kNone;
+      i += 2;
+      const char c = text_[offsets_[i]];
+      Token token;
+      if (c == '"') {
+        if (word_ != Word::kNone) keep(string_at(i));
+      } else if (c == '{' || c == '[') {
+        i_ = i;
+        return begin_container(c == '{');
+      } else if (!read_scalar(c, i, &token)) {
+        return false;
+      } else if (word_ != Word::kNone) {
+        keep(token);
+      }
+      const char behind = text_[offsets_[++i]];
+      if (behind == '}') return end_container(i);
+      if (behind != ',') return false;
+      ++i;
     }
-    if (!first_ && !after_comma_) return false;
-    after_comma_ = first_ = false;
-    if (object && !name()) return false;
-    const unsigned depth = depth_;
-    if (!value()) return false;
-    return depth_ > depth || comma();
   }
 
-  // Behind a complete value: a comma promises another one; the closing brace is left for step().
-  bool comma() {
-    if (!more()) return false;
-    const char c = here();
-    if (c == ',') {
-      after_comma_ = true;
-      ++i_;
-      return true;
+  // The same for an array.
+  bool elements() {
+    uint32_t i = i_;
+    if (i >= count_) return false;
+    if (std::exchange(first_, false) && text_[offsets_[i]] == ']') return end_container(i);
+    for (;;) {
+      if (i + 1 >= count_) return false;
+      const char c = text_[offsets_[i]];
+      if (c == '{' || c == '[') {
+        i_ = i;
+        return begin_container(c == '{');
+      }
+      Token ignored;
+      if (!read_scalar(c, i, &ignored)) return false;
+      const char behind = text_[offsets_[++i]];
+      if (behind == ']') return end_container(i);
+      if (behind != ',') return false;
+      ++i;
     }
-    return c == (in_object() ? '}' : ']');
-  }
-
-  bool name() {
-    if (here() != '"' || i_ + 1 >= count_ || text_[offsets_[i_ + 1]] != ':') return false;
-    if (scope_ != Scope::kOther) word_ = word_at(offsets_[i_] + 1, string_end(offsets_[i_ + 1]));
-    i_ += 2;
-    return more();
   }
 
   Word word_at(uint32_t begin, uint32_t end) {
@@ -116,57 +143,53 @@ class Walk {
   // The closing quote of the string in front of the token at next: only white space is between.
   uint32_t string_end(uint32_t next) const {
     uint32_t at = next - 1;
-    while (is_space(text_[at])) --at;
+    while (static_cast<unsigned char>(text_[at]) <= ' ') --at;
     return at;
   }
-  uint32_t next_offset() const { return i_ + 1 < count_ ? offsets_[i_ + 1] : size_; }
+  // offsets_[count_] is the text's size.
+  uint32_t next_offset(uint32_t i) const { return offsets_[i + 1]; }
 
-  bool value() {
-    if (!more()) return false;
-    switch (here()) {
-      case '{':
-        return begin_container(true);
-      case '[':
-        return begin_container(false);
+  // ---- scalars: c is the first byte of the one at structural i
+
+  Token string_at(uint32_t i) const {
+    return {offsets_[i] + 1, string_end(next_offset(i)), ValueType::kString};
+  }
+
+  bool read_scalar(char c, uint32_t i, Token* token) const {
+    switch (c) {
       case '"':
-        if (wanted()) keep({offsets_[i_] + 1, string_end(next_offset()), ValueType::kString});
-        ++i_;
+        *token = string_at(i);
         return true;
       case 't':
-        return literal("true", ValueType::kTrue);
+        return read_literal("true", ValueType::kTrue, i, token);
       case 'f':
-        return literal("false", ValueType::kFalse);
+        return read_literal("false", ValueType::kFalse, i, token);
       case 'n':
-        return literal("null", ValueType::kNull);
+        return read_literal("null", ValueType::kNull, i, token);
       default:
-        return number();
+        return read_number(i, token);
     }
   }
 
   // A scalar ends at white space or at the next token; anything glued to it makes it invalid.
-  bool ends_at(const char* end) const {
-    const uint32_t at = static_cast<uint32_t>(end - text_);
-    return at == next_offset() || is_space(*end);
+  bool ends_at(const char* end, uint32_t i) const {
+    return static_cast<uint32_t>(end - text_) == next_offset(i) || is_space(*end);
   }
 
-  bool number() {
-    const char* const start = text_ + offsets_[i_];
-    const char* const end = skip_number(start, text_ + next_offset());
-    if (end == nullptr || !ends_at(end)) return false;
-    if (wanted()) keep({offsets_[i_], static_cast<uint32_t>(end - text_), ValueType::kNumber});
-    ++i_;
+  bool read_number(uint32_t i, Token* token) const {
+    const char* const end = skip_number(text_ + offsets_[i], text_ + next_offset(i));
+    if (end == nullptr || !ends_at(end, i)) return false;
+    *token = {offsets_[i], static_cast<uint32_t>(end - text_), ValueType::kNumber};
     return true;
   }
 
-  bool literal(std::string_view word, ValueType type) {
-    const uint32_t at = offsets_[i_];
-    if (next_offset() - at < word.size() || std::memcmp(text_ + at, word.data(), word.size()) != 0)
+  bool read_literal(std::string_view word, ValueType type, uint32_t i, Token* token) const {
+    const uint32_t at = offsets_[i];
+    if (next_offset(i) - at < word.size() || std::memcmp(text_ + at, word.data(), word.size()) != 0)
       return false;
     const auto end = static_cast<uint32_t>(at + word.size());
-    if (!ends_at(text_ + end)) return false;
-    if (wanted()) keep({at, end, type});
-    ++i_;
-    return true;
+    *token = {at, end, type};
+    return ends_at(text_ + end, i);
   }
 
   // ---- containers
@@ -193,19 +216,30 @@ class Walk {
     return true;
   }
 
-  void end_container() {
-    const bool object = in_object();
-    const uint32_t end = offsets_[i_] + 1;
-    ++i_;
-    --depth_;
-    first_ = after_comma_ = false;
-    if (depth_ < kScopedDepth) {
-      scope_ = outer_scope_[depth_];
-      word_ = outer_word_[depth_];
-      if (wanted())
-        keep({outer_begin_[depth_], end, object ? ValueType::kObject : ValueType::kArray});
+  // i: the closing brace, of the right kind. Goes on to the next member or element of a container
+  // around it, and ends those that end here too.
+  bool end_container(uint32_t i) {
+    for (;;) {
+      const bool object = in_object();
+      const uint32_t end = offsets_[i] + 1;
+      ++i;
+      --depth_;
+      if (depth_ < kScopedDepth) {
+        scope_ = outer_scope_[depth_];
+        word_ = outer_word_[depth_];
+        if (wanted())
+          keep({outer_begin_[depth_], end, object ? ValueType::kObject : ValueType::kArray});
+      }
+      i_ = i;
+      if (depth_ == 0) return true;
+      if (i >= count_) return false;
+      const char behind = text_[offsets_[i]];
+      if (behind == ',') {
+        i_ = i + 1;
+        return true;
+      }
+      if (behind != (in_object() ? '}' : ']')) return false;
     }
-    if (depth_ > 0 && !comma()) i_ = count_ + 1;  // step() and run() then fail
   }
 
   // Which scope the object that begins here opens.
@@ -244,7 +278,8 @@ class Walk {
     EventParser::ScopeMembers& members = parser_.scopes_[EventParser::index(scope_)];
     members.present |= word_bit(word_);
     members.tokens[static_cast<size_t>(word_)] = token;
-    if (token.type != ValueType::kObject) forget_replaced_scope();
+    if (token.type != ValueType::kObject && (word_bit(word_) & kScopeWords) != 0)
+      forget_replaced_scope();
   }
 
   // A repeated member that is no object any more: what its predecessor held does not count.
@@ -259,14 +294,12 @@ class Walk {
   }
 
   EventParser& parser_;
-  const char* text_;
-  uint32_t size_;
-  const uint32_t* offsets_;
-  uint32_t count_;
-  uint32_t i_ = 0;
+  const char* const text_;
+  const uint32_t* const offsets_;
+  const uint32_t count_;
+  uint32_t i_;  // the structural to be read next
   unsigned depth_ = 0;
-  bool first_ = false;        // nothing in the open container yet
-  bool after_comma_ = false;  // a comma promised another value
+  bool first_ = false;  // nothing in the open container yet: it may end at once
   Scope scope_ = Scope::kOther;
   Word word_ = Word::kNone;
   uint64_t in_object_[kMaxDepth / 64 + 1] = {};
@@ -279,10 +312,11 @@ EventParser::EventParser(unsigned max_depth) : max_depth_(max_depth) {
   WEIR_CHECK(max_depth >= 1 && max_depth <= kMaxDepth, "max_depth={}", max_depth);
 }
 
-bool EventParser::parse_object(std::string_view text) { return walk(text, true); }
-bool EventParser::check_value(std::string_view text) { return walk(text, false); }
+bool EventParser::parse_object(std::string_view text) { return parse(text, true); }
+bool EventParser::check_value(std::string_view text) { return parse(text, false); }
 
-bool EventParser::walk(std::string_view text, bool object) {
+bool EventParser::parse(std::string_view text, bool object) {
+  ++structure_id_;
   text_ = text;
   must_be_object_ = object;
   for (ScopeMembers& scope : scopes_) scope.present = 0;
@@ -290,7 +324,35 @@ bool EventParser::walk(std::string_view text, bool object) {
   if (object && text[structure_.offsets()[0]] != '{') return false;
   find_escapes();
   if (has_escapes() && !escapes_are_valid(text.substr(first_escape_))) return false;
-  return Walk(*this, text).run();
+  Walk walk(*this, text, 0);
+  return walk.run() && walk.place() == structure_.size();
+}
+
+bool EventParser::begin_values(std::string_view text) {
+  ++structure_id_;
+  text_ = text;
+  must_be_object_ = true;
+  next_value_ = 0;
+  if (!structure_.build(text)) return false;
+  find_escapes();
+  return true;
+}
+
+size_t EventParser::parse_value(size_t begin) {
+  const uint32_t* const offsets = structure_.offsets();
+  uint32_t first = next_value_;
+  while (first < structure_.size() && offsets[first] < begin) ++first;
+  if (first == structure_.size() || offsets[first] != begin || text_[begin] != '{') return 0;
+  for (ScopeMembers& scope : scopes_) scope.present = 0;
+  skip_escapes_before(begin);
+  Walk walk(*this, text_, first);
+  if (!walk.run()) return 0;
+  next_value_ = walk.place();
+  const size_t end = offsets[next_value_ - 1] + size_t{1};
+  if (has_escapes() && first_escape_ < end &&
+      !escapes_are_valid(text_.substr(first_escape_, end - first_escape_)))
+    return 0;
+  return end;
 }
 
 void EventParser::find_escapes() {
@@ -301,6 +363,15 @@ void EventParser::find_escapes() {
   first_escape_ =
       first == nullptr ? 1 : static_cast<uint32_t>(static_cast<const char*>(first) - text_.data());
   last_escape_ = last == nullptr ? 0 : static_cast<uint32_t>(last - text_.data());
+}
+
+// The first escape of what is left of the text.
+void EventParser::skip_escapes_before(size_t begin) {
+  if (!has_escapes() || first_escape_ >= begin) return;
+  first_escape_ = last_escape_ + 1;  // none, unless
+  if (begin > last_escape_) return;
+  const void* const next = std::memchr(text_.data() + begin, '\\', text_.size() - begin);
+  first_escape_ = static_cast<uint32_t>(static_cast<const char*>(next) - text_.data());
 }
 
 SyntaxError EventParser::error() const {
@@ -370,13 +441,6 @@ Token EventParser::member_value(uint32_t structural) const {
     default:
       return {begin, end, ValueType::kNumber};
   }
-}
-
-std::string_view EventParser::value_text(const Token& token, Arena& arena) const {
-  const std::string_view literal = raw(token);
-  if (token.type == ValueType::kNumber) return literal;
-  if (token.type != ValueType::kString) return {};
-  return may_be_escaped(token.begin, token.end) ? decode_string(literal, arena) : literal;
 }
 
 }  // namespace weir::event

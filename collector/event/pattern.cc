@@ -1,5 +1,6 @@
 #include "collector/event/pattern.h"
 
+#include <algorithm>
 #include <exception>
 #include <optional>
 
@@ -210,13 +211,10 @@ bool Pattern::matches(std::string_view value) const {
   }
   size_t at = 0;
   for (const Run& run : runs_) {
-    uint32_t count = 0;
-    while (at < value.size() && count < run.max &&
-           contains(run.set, static_cast<unsigned char>(value[at]))) {
-      ++at;
-      ++count;
-    }
-    if (count < run.min) return false;
+    const size_t begin = at;
+    const size_t end = at + std::min<size_t>(value.size() - at, run.max);
+    while (at < end && contains(run.set, static_cast<unsigned char>(value[at]))) ++at;
+    if (at - begin < run.min) return false;
   }
   return at == value.size();
 }

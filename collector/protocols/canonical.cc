@@ -23,36 +23,29 @@ constexpr uint64_t kSearchedBeyondTop =
     event::field_words(Field::kReferrer) | event::field_words(Field::kCampaignId) |
     event::field_words(Field::kTrackingId) | event::field_words(Field::kVariant);
 
-// The canonical field a rule means, and where it lies in EventFields.
-std::string_view stored_text(const EventFields& fields, Field field) {
-  switch (field) {
-    case Field::kId:
-      return fields.id;
-    case Field::kName:
-      return fields.name;
-    case Field::kSessionId:
-      return fields.session_id;
-    case Field::kUserId:
-      return fields.user_id;
-    case Field::kAnonymousId:
-      return fields.anonymous_id;
-    case Field::kShopId:
-      return fields.shop_id;
-    case Field::kLocationId:
-      return fields.location_id;
-    case Field::kUrl:
-      return fields.url;
-    case Field::kReferrer:
-      return fields.referrer;
-    case Field::kCampaignId:
-      return fields.campaign_id;
-    case Field::kTrackingId:
-      return fields.tracking_id;
-    case Field::kVariant:
-      return fields.variant;
-    default:
-      return {};
-  }
+// Where a canonical field lies in EventFields, by Field; null: not as text.
+constexpr std::string_view EventFields::*kStored[] = {
+    &EventFields::id,
+    &EventFields::name,
+    nullptr,  // timestamp
+    &EventFields::session_id,
+    &EventFields::user_id,
+    &EventFields::anonymous_id,
+    &EventFields::shop_id,
+    &EventFields::location_id,
+    &EventFields::url,
+    &EventFields::referrer,
+    &EventFields::campaign_id,
+    &EventFields::tracking_id,
+    &EventFields::variant,
+    nullptr,  // priority
+    nullptr,  // properties
+    nullptr,  // write key
+};
+static_assert(std::size(kStored) == static_cast<size_t>(Field::kNone));
+
+std::string_view EventFields::*stored_as(Field field) {
+  return kStored[static_cast<size_t>(field)];
 }
 
 FoundValue found_value(const EventInput& input, const Token& token) {
@@ -119,17 +112,25 @@ std::string_view find_text_in(const EventInput& input, Scope scope, uint64_t wor
 
 namespace {
 
-// Texts by field. One pass over the members that are there costs less than a search per field.
-struct FoundTexts {
-  std::string_view texts[static_cast<size_t>(Field::kNone)];
-  std::string_view operator[](Field field) const { return texts[static_cast<size_t>(field)]; }
+// What becomes a number.
+struct FoundNumbers {
+  std::string_view timestamp;
+  std::string_view priority;
 };
 
-// Words come in order of preference within a field, so the first non-empty one stays.
-void collect(const EventInput& input, Scope scope, uint64_t words, FoundTexts& found) {
+std::string_view& text_of(Field field, EventFields& fields, FoundNumbers& numbers) {
+  const auto stored = stored_as(field);
+  if (stored != nullptr) return fields.*stored;
+  return field == Field::kTimestamp ? numbers.timestamp : numbers.priority;
+}
+
+// One pass over the members that are there costs less than a search per field. Words come in order
+// of preference within a field, so the first non-empty one stays.
+void collect(const EventInput& input, Scope scope, uint64_t words, EventFields& fields,
+             FoundNumbers& numbers) {
   for (uint64_t left = input.parser->present(scope) & words; left != 0; left &= left - 1) {
     const auto word = static_cast<size_t>(__builtin_ctzll(left));
-    std::string_view& text = found.texts[static_cast<size_t>(event::kWordTable[word].field)];
+    std::string_view& text = text_of(event::kWordTable[word].field, fields, numbers);
     if (!text.empty()) continue;
     text = input.parser->value_text(input.parser->token(scope, static_cast<event::Word>(word)),
                                     input.arena);
@@ -139,35 +140,47 @@ void collect(const EventInput& input, Scope scope, uint64_t words, FoundTexts& f
 }  // namespace
 
 void read_canonical(const EventInput& input, EventFields& fields) {
-  FoundTexts found;
+  constexpr uint64_t kTop =
+      kSearchedBeyondTop | event::field_words(Field::kId) | event::field_words(Field::kName) |
+      event::field_words(Field::kTimestamp) | event::field_words(Field::kPriority);
+  FoundNumbers numbers;
   if (input.parser != nullptr) {
-    collect(input, Scope::kTop, ~event::field_words(Field::kNone), found);
-    collect(input, Scope::kProperties, kSearchedBeyondTop, found);
-    collect(input, Scope::kCampaign, kSearchedBeyondTop, found);
+    collect(input, Scope::kTop, kTop, fields, numbers);
+    collect(input, Scope::kProperties, kSearchedBeyondTop, fields, numbers);
+    collect(input, Scope::kCampaign, kSearchedBeyondTop, fields, numbers);
   } else {
-    for (size_t field = 0; field < std::size(found.texts); ++field)
-      found.texts[field] = find_in_query(input, static_cast<Field>(field));
+    for (size_t i = 0; i < std::size(kStored); ++i) {
+      const auto field = static_cast<Field>(i);
+      if ((event::field_words(field) & kTop) != 0)
+        text_of(field, fields, numbers) = find_in_query(input, field);
+    }
   }
-  fields.id = found[Field::kId];
-  fields.name = found[Field::kName];
-  fields.session_id = found[Field::kSessionId];
-  fields.user_id = found[Field::kUserId];
-  fields.anonymous_id = found[Field::kAnonymousId];
-  fields.shop_id = found[Field::kShopId];
-  fields.location_id = found[Field::kLocationId];
-  fields.url = found[Field::kUrl];
-  fields.referrer = found[Field::kReferrer];
-  fields.campaign_id = found[Field::kCampaignId];
-  fields.tracking_id = found[Field::kTrackingId];
-  fields.variant = found[Field::kVariant];
-  if (!found[Field::kTimestamp].empty()) fields.timestamp_ms = parse_time(found[Field::kTimestamp]);
-  if (!found[Field::kPriority].empty())
-    fields.priority = parse_priority(found[Field::kPriority], fields.priority);
+  if (!numbers.timestamp.empty()) fields.timestamp_ms = parse_time(numbers.timestamp);
+  if (!numbers.priority.empty())
+    fields.priority = parse_priority(numbers.priority, fields.priority);
 }
+
+namespace {
+
+// Digits only, at most 15: what nearly all clients that do not send RFC 3339 send.
+bool is_plain_number(std::string_view text, int64_t* value) {
+  if (text.empty() || text.size() > 15) return false;
+  int64_t sum = 0;
+  for (const char c : text) {
+    const auto digit = static_cast<unsigned>(c - '0');
+    if (digit > 9) return false;
+    sum = sum * 10 + digit;
+  }
+  *value = sum;
+  return true;
+}
+
+}  // namespace
 
 int64_t parse_time(std::string_view text) {
   constexpr int64_t kLatest = 253'402'300'799'999;  // 9999-12-31T23:59:59.999Z
   int64_t ms = 0;
+  if (is_plain_number(text, &ms)) return ms <= kLatest ? ms : 0;
   if (parse_rfc3339_ms(text, &ms)) return ms > 0 && ms <= kLatest ? ms : 0;
   const char* const end = text.data() + text.size();
   const auto whole = std::from_chars(text.data(), end, ms);
@@ -189,7 +202,8 @@ uint8_t parse_priority(std::string_view text, uint8_t fallback) {
 FoundValue find_for_rule(const EventInput& input, const EventFields& fields,
                          const event::FieldRule& rule) {
   if (rule.known != Field::kNone) {
-    const std::string_view text = stored_text(fields, rule.known);
+    const auto stored = stored_as(rule.known);
+    const std::string_view text = stored == nullptr ? std::string_view{} : fields.*stored;
     if (!text.empty()) return {FoundValue::State::kText, text};
     if (input.parser != nullptr && has_other_type(input, rule.known))
       return {FoundValue::State::kOther, {}};

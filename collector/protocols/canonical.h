@@ -16,7 +16,7 @@ namespace weir::protocols {
 std::string_view find_text_in(const EventInput& input, event::Scope scope, uint64_t words);
 
 // id, name, timestamp, priority, the ids of session, user, shop and so on: everything that native
-// events and most others share. Leaves the rest of fields alone.
+// events and most others share. Leaves the rest of fields alone. REQUIRES: those texts are empty.
 void read_canonical(const EventInput& input, EventFields& fields);
 
 // RFC 3339 text or milliseconds since 1970 (number or digits). 0 when it is neither; such an event
