@@ -22,7 +22,8 @@ void IngestPool::give_back(Ingest& given) {
   ingest->verbose = ingest->query_done = false;
   ingest->arena.reset();
   ingest->charged_bytes = ingest->encoded_bytes = 0;
-  ingest->envelope = ingest->user_id = {};
+  ingest->envelope = ingest->user_id = ingest->request_fields = {};
+  ingest->request_fields_key = nullptr;
   ingest->slices = ingest->key_rejections = ingest->origin_rejections = 0;
   ingest->shed_rejections = ingest->rate_rejections = 0;
   ingest->entries.clear();

@@ -60,6 +60,8 @@ struct Ingest final : reactor::Task {
   size_t charged_bytes = 0;  // of the arena, in the pipeline's account
   size_t encoded_bytes = 0;
   std::string_view envelope;
+  std::string_view request_fields;  // encoded, of events under request_fields_key
+  const event::Key* request_fields_key = nullptr;
   std::string_view user_id;
   uint32_t slices = 0;
   uint32_t key_rejections = 0;     // events without a usable key

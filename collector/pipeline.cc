@@ -319,10 +319,15 @@ PipelineImpl::Verdict PipelineImpl::append(Ingest& ingest, const event::Key& key
   entry.fingerprint = event::choose_fingerprint(
       secret_, fields, {ingest.head.idempotency_key, index, key.hash_content});
   entry.tenant = key.tenant;
-  entry.head = event::encode_head(fields, ingest.arena);
+  if (ingest.request_fields_key != &key) {
+    ingest.request_fields = event::encode_request_fields(fields, ingest.arena);
+    ingest.request_fields_key = &key;
+  }
+  entry.head = event::encode_head(fields, ingest.request_fields, ingest.arena);
   entry.raw = fields.raw;
   ingest.encoded_bytes += entry.head.size();
-  if (ingest.encoded_bytes > options_.limits.encoded_bytes)
+  if (ingest.encoded_bytes > options_.limits.encoded_bytes ||
+      entry.head.size() > storage::kMaxHeadBytes)
     return fail(ingest,
                 {413, "envelope_too_large",
                  "the fields beside the events are too large for so many events", 0, false});

@@ -21,6 +21,7 @@
 namespace weir::storage {
 
 constexpr unsigned kMaxShards = 8;  // store shards (writers); fixed in the data directory
+constexpr size_t kMaxHeadBytes = (size_t{1} << 24) - 1;  // of one entry's head
 
 enum class EntryOutcome : uint8_t { kPending, kStored, kDuplicate };
 

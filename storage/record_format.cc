@@ -20,12 +20,18 @@ void put_checksum(std::string& out, unsigned shard, uint64_t key) {
 
 bool decode_event(std::string_view bytes, unsigned shard, uint64_t number, EventRecord* record) {
   if (bytes.size() < kEventHeaderSize) return false;
-  if (!checksum_holds(bytes, shard, event_key(number))) return false;
-  if (static_cast<uint8_t>(bytes[32]) != kFormatVersion) return false;
+  const uint32_t version_and_size = load_le<uint32_t>(bytes.data() + 32);
+  const size_t head_size = version_and_size >> 8;
+  const std::string_view payload = bytes.substr(kEventHeaderSize);
+  if (head_size > payload.size()) return false;
+  if (load_le<uint64_t>(bytes.data()) != event_checksum(bytes.data(), payload.substr(0, head_size),
+                                                        payload.substr(head_size), shard, number))
+    return false;
+  if ((version_and_size & 0xff) != kFormatVersion) return false;
   record->received_ms = load_le<int64_t>(bytes.data() + 8);
   record->fingerprint = {load_le<uint64_t>(bytes.data() + 16),
                          load_le<uint64_t>(bytes.data() + 24)};
-  record->payload = bytes.substr(kEventHeaderSize);
+  record->payload = payload;
   return true;
 }
 

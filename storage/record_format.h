@@ -9,13 +9,15 @@
 //
 //   header  := checksum:u64 version:u8 0:u8 shard:u16 0:u32 first:u64 created_ms:i64
 //              store_id:16 secret:192
-//   event   := checksum:u64 received_ms:i64 fingerprint:16 version:u8 flags:u8 payload
+//   event   := checksum:u64 received_ms:i64 fingerprint:16 version:u8 head_size:u24 head raw
 //   commit  := checksum:u64 version:u8 0:u8 tenants:u16 count:u32 first:u64 committed_ms:i64
 //              oldest_ms:i64 newest_ms:i64 payload_bytes:u64 fingerprint{count} tenant{tenants}
 //   tenant  := events:varint name_length:varint name
 //
 // Integers are little endian. Each checksum is XXH3-64 over what follows it, seeded with shard and
-// key, so that a sound record in the wrong place fails too. A field that must be 0 is reserved.
+// key, so that a sound record in the wrong place fails too; that of an event goes over the XXH3-64
+// (seed 0) of head and of raw in their place, so that the writer hashes both where it has them.
+// A field that must be 0 is reserved.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "storage/append.h"
 #include "storage/base/bytes.h"
 #include "storage/base/hash.h"
 #include "storage/base/ids.h"
@@ -45,27 +48,38 @@ constexpr uint64_t checksum_seed(unsigned shard, uint64_t key) {
 
 // ---- event records
 
-constexpr size_t kEventHeaderSize = 34;
+constexpr size_t kEventHeaderSize = 36;
+static_assert(kMaxHeadBytes < size_t{1} << 24);
 struct EventRecord {
   int64_t received_ms = 0;
   Fingerprint fingerprint;
   std::string_view payload;  // LIFETIME: the bytes it was decoded from
 };
-// Writes the record of `size` = kEventHeaderSize + head + raw bytes to `to`. Hot: one pass of
-// copying, one of hashing.
+// What an event's checksum covers: the header behind it, and the sums of head and raw.
+inline uint64_t event_checksum(const char* header, std::string_view head, std::string_view raw,
+                               unsigned shard, uint64_t number) {
+  char covered[kEventHeaderSize - 8 + 16];
+  std::memcpy(covered, header + 8, kEventHeaderSize - 8);
+  store_le(covered + kEventHeaderSize - 8, checksum64(head, 0));
+  store_le(covered + kEventHeaderSize, checksum64(raw, 0));
+  return checksum64({covered, sizeof covered}, checksum_seed(shard, event_key(number)));
+}
+// Writes the record of kEventHeaderSize + head + raw bytes to `to`. Hot: one pass of copying, one
+// of hashing, of the source: hashing the copy would wait for stores to memory that is not cached.
+// REQUIRES: head.size() <= kMaxHeadBytes.
 inline void encode_event(char* to, unsigned shard, uint64_t number, int64_t received_ms,
                          const Fingerprint& fingerprint, std::string_view head,
                          std::string_view raw) {
-  store_le(to + 8, received_ms);
-  store_le(to + 16, fingerprint.low);
-  store_le(to + 24, fingerprint.high);
-  to[32] = static_cast<char>(kFormatVersion);
-  to[33] = 0;
-  char* payload = to + kEventHeaderSize;
+  char header[kEventHeaderSize];
+  store_le(header + 8, received_ms);
+  store_le(header + 16, fingerprint.low);
+  store_le(header + 24, fingerprint.high);
+  store_le(header + 32, static_cast<uint32_t>(kFormatVersion | head.size() << 8));
+  store_le(header, event_checksum(header, head, raw, shard, number));
+  std::memcpy(to, header, sizeof header);
+  char* const payload = to + kEventHeaderSize;
   if (!head.empty()) std::memcpy(payload, head.data(), head.size());
   if (!raw.empty()) std::memcpy(payload + head.size(), raw.data(), raw.size());
-  const size_t hashed = kEventHeaderSize - 8 + head.size() + raw.size();
-  store_le(to, checksum64({to + 8, hashed}, checksum_seed(shard, event_key(number))));
 }
 // False: too short, wrong checksum or a version this build does not know.
 bool decode_event(std::string_view bytes, unsigned shard, uint64_t number, EventRecord* record);

@@ -194,7 +194,6 @@ void Writer::fill_from(PartQueue& queue, uint64_t max_events, uint64_t max_bytes
       const bool full = group_.items.size() >= max_events || group_.bytes + bytes > max_bytes;
       if (full && !group_.items.empty()) return;
       if (entry_too_large(entry)) break;
-      index_->prefetch(entry.fingerprint);
       group_.items.push_back({&entry, part->request->received_at_ms, 0});
       group_.bytes += bytes;
       ++part->done_entries;
@@ -208,7 +207,7 @@ void Writer::fill_from(PartQueue& queue, uint64_t max_events, uint64_t max_bytes
 }
 
 bool Writer::entry_too_large(const AppendEntry& entry) {
-  if (queue_cost(entry) <= limits_.entry_bytes) return false;
+  if (queue_cost(entry) <= limits_.entry_bytes && entry.head.size() <= kMaxHeadBytes) return false;
   log::error("event_larger_than_segment",
              {{"bytes", queue_cost(entry)},
               {"limit", limits_.entry_bytes},
@@ -286,19 +285,21 @@ bool Writer::store_group() {
 
 void Writer::build_commit_block(CommitBlock* block) {
   group_.tenants.clear();
-  group_.fingerprints.clear();
   block->first = group_.first;
   block->count = static_cast<uint32_t>(group_.stored);
   block->committed_ms = clock_.wall_ms();
   block->payload_bytes = group_.payload_bytes;
+  group_.fingerprints.resize(group_.stored * 16);
+  char* fingerprint = group_.fingerprints.data();
   for (const GroupItem& item : group_.items) {
     if (item.number == 0) continue;
     const bool first = item.number == group_.first;
     block->oldest_ms = first ? item.received_ms : std::min(block->oldest_ms, item.received_ms);
     block->newest_ms = first ? item.received_ms : std::max(block->newest_ms, item.received_ms);
     group_.tenants.add(item.entry->tenant);
-    append_le(group_.fingerprints, item.entry->fingerprint.low);
-    append_le(group_.fingerprints, item.entry->fingerprint.high);
+    store_le(fingerprint, item.entry->fingerprint.low);
+    store_le(fingerprint + 8, item.entry->fingerprint.high);
+    fingerprint += 16;
   }
   block->fingerprints = group_.fingerprints;
   encode_commit(group_.block_bytes, shard_, *block, group_.tenants.rows());

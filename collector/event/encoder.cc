@@ -34,10 +34,19 @@ Fingerprint choose_fingerprint(const DedupeSecret& secret, const EventFields& fi
   return {};
 }
 
-std::string_view encode_head(const EventFields& fields, Arena& arena) {
-  const size_t bound = event_head_bound(fields);
+std::string_view encode_request_fields(const EventFields& fields, Arena& arena) {
+  const size_t bound = request_fields_bound(fields);
+  char* const bytes = arena.allocate(bound);
+  const size_t size = write_request_fields(bytes, fields);
+  arena.shrink_last(bound - size);
+  return {bytes, size};
+}
+
+std::string_view encode_head(const EventFields& fields, std::string_view request_fields,
+                             Arena& arena) {
+  const size_t bound = event_head_bound(fields, request_fields);
   char* const head = arena.allocate(bound);
-  const size_t size = write_event_head(head, fields);
+  const size_t size = write_event_head(head, fields, request_fields);
   arena.shrink_last(bound - size);
   return {head, size};
 }

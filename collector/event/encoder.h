@@ -24,7 +24,10 @@ struct RequestIdentity {
 Fingerprint choose_fingerprint(const DedupeSecret& secret, const EventFields& fields,
                                const RequestIdentity& identity);
 
-// The record's head (storage/base/event_record.h). LIFETIME: the arena's.
-std::string_view encode_head(const EventFields& fields, Arena& arena);
+// The part of the record's head that all events of a request under one key share, and the head
+// with that part in it (storage/base/event_record.h). LIFETIME: the arena's.
+std::string_view encode_request_fields(const EventFields& fields, Arena& arena);
+std::string_view encode_head(const EventFields& fields, std::string_view request_fields,
+                             Arena& arena);
 
 }  // namespace weir::event

@@ -8,7 +8,8 @@ namespace weir {
 namespace {
 
 constexpr uint8_t kReference = 0x80;
-constexpr size_t kMinReference = 6;  // shorter texts take less room themselves
+constexpr size_t kMinReference = 6;        // shorter texts take less room themselves
+constexpr size_t kTextFieldOverhead = 21;  // a tag and two varints at most
 
 char* put_varint(char* to, uint64_t value) {
   for (; value >= 0x80; value >>= 7) *to++ = static_cast<char>(value | 0x80);
@@ -26,9 +27,15 @@ bool lies_in(std::string_view raw, std::string_view text) {
 char* put_text(char* to, uint8_t tag, std::string_view text, std::string_view raw) {
   if (text.empty()) return to;
   if (text.size() >= kMinReference && lies_in(raw, text)) {
+    const auto offset = static_cast<uint64_t>(text.data() - raw.data());
     *to++ = static_cast<char>(tag | kReference);
-    to = put_varint(to, static_cast<uint64_t>(text.data() - raw.data()));
-    return put_varint(to, text.size());
+    if (offset - 0x80 < 0x4000 - 0x80 && text.size() < 0x80) {  // two bytes and one: nearly all
+      *to++ = static_cast<char>(offset | 0x80);
+      *to++ = static_cast<char>(offset >> 7);
+      *to++ = static_cast<char>(text.size());
+      return to;
+    }
+    return put_varint(put_varint(to, offset), text.size());
   }
   *to++ = static_cast<char>(tag);
   to = put_varint(to, text.size());
@@ -45,19 +52,41 @@ char* put_byte(char* to, uint8_t tag, uint8_t value) {
 
 }  // namespace
 
-size_t event_head_bound(const EventFields& fields) {
-  size_t size = 32;  // timestamp, priority, sandbox, encoding, end
-#define WEIR_EVENT_BOUND(member, tag, name) size += fields.member.size() + 21;
+size_t request_fields_bound(const EventFields& fields) {
+  size_t size = 0;
+#define WEIR_EVENT_BOUND(member, tag, name) \
+  if constexpr (is_request_field(tag)) size += fields.member.size() + kTextFieldOverhead;
   WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_BOUND)
 #undef WEIR_EVENT_BOUND
   return size;
 }
 
-size_t write_event_head(char* out, const EventFields& fields) {
+size_t write_request_fields(char* out, const EventFields& fields) {
   char* to = out;
-#define WEIR_EVENT_PUT(member, tag, name) to = put_text(to, tag, fields.member, fields.raw);
+#define WEIR_EVENT_PUT(member, tag, name) \
+  if constexpr (is_request_field(tag)) to = put_text(to, tag, fields.member, {});
   WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_PUT)
 #undef WEIR_EVENT_PUT
+  return static_cast<size_t>(to - out);
+}
+
+size_t event_head_bound(const EventFields& fields, std::string_view request_fields) {
+  size_t size = 32 + request_fields.size();  // timestamp, priority, sandbox, encoding, end
+#define WEIR_EVENT_BOUND(member, tag, name) \
+  if constexpr (!is_request_field(tag)) size += fields.member.size() + kTextFieldOverhead;
+  WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_BOUND)
+#undef WEIR_EVENT_BOUND
+  return size;
+}
+
+size_t write_event_head(char* out, const EventFields& fields, std::string_view request_fields) {
+  char* to = out;
+#define WEIR_EVENT_PUT(member, tag, name) \
+  if constexpr (!is_request_field(tag)) to = put_text(to, tag, fields.member, fields.raw);
+  WEIR_EVENT_TEXT_FIELDS(WEIR_EVENT_PUT)
+#undef WEIR_EVENT_PUT
+  if (!request_fields.empty()) std::memcpy(to, request_fields.data(), request_fields.size());
+  to += request_fields.size();
   if (fields.timestamp_ms != 0) {
     *to++ = static_cast<char>(kTagTimestamp);
     *to++ = sizeof fields.timestamp_ms;
@@ -76,9 +105,11 @@ size_t write_event_head(char* out, const EventFields& fields) {
 }
 
 void append_event_head(std::string& out, const EventFields& fields) {
+  std::string shared(request_fields_bound(fields), '\0');
+  shared.resize(write_request_fields(shared.data(), fields));
   const size_t before = out.size();
-  out.resize(before + event_head_bound(fields));
-  out.resize(before + write_event_head(out.data() + before, fields));
+  out.resize(before + event_head_bound(fields, shared));
+  out.resize(before + write_event_head(out.data() + before, fields, shared));
 }
 
 namespace {

@@ -61,6 +61,11 @@ struct EventFields {
   std::string_view raw;
 };
 
+// Whether a text field is the same for all events of a request.
+constexpr bool is_request_field(uint8_t tag) {
+  return tag == 3 || tag == 4 || tag >= 15;  // source, tenant; ip, user_agent, envelope, key_name
+}
+
 constexpr uint8_t kTagTimestamp = 64;    // i64 little endian
 constexpr uint8_t kTagPriority = 65;     // u8; absent: 1
 constexpr uint8_t kTagSandbox = 66;      // empty
@@ -69,9 +74,15 @@ constexpr uint8_t kTagRawEncoding = 67;  // u8; absent: kJson
 // Appends field* end. The raw bytes follow wherever the caller keeps them: the store writes both
 // pieces behind one another.
 void append_event_head(std::string& out, const EventFields& fields);
-// The same into memory of the caller's: at most event_head_bound() bytes; returns how many.
-size_t event_head_bound(const EventFields& fields);
-size_t write_event_head(char* out, const EventFields& fields);
+
+// The same in two steps, into memory of the caller's. Source, tenant, key, envelope and what is
+// known of the client are the same for all events of a request: their fields are written once, and
+// copied into each event's head. Each returns how many bytes it wrote, at most so many as its
+// bound.
+size_t request_fields_bound(const EventFields& fields);
+size_t write_request_fields(char* out, const EventFields& fields);
+size_t event_head_bound(const EventFields& fields, std::string_view request_fields);
+size_t write_event_head(char* out, const EventFields& fields, std::string_view request_fields);
 
 // False when the bytes do not follow the grammar; *fields is then unspecified.
 bool decode_event_record(std::string_view payload, EventFields* fields);

@@ -150,8 +150,8 @@ TEST(RecordFormat, TheWorkedExampleOfTheDocumentationIsTrue) {
   std::string event(kEventHeaderSize + head.size() + raw.size(), '\0');
   encode_event(event.data(), 0, 1, 1'700'000'000'123, fingerprint, head, raw);
   EXPECT_EQ(hex(event),
-            "1fda0da8d11d6da87b68e5cf8b0100009cb6bff79f9a0c8c0335101e20cb26b6"
-            "0100040174007b2261223a317d");
+            "1cfa3f5961b6fe907b68e5cf8b0100009cb6bff79f9a0c8c0335101e20cb26b6"
+            "01040000040174007b2261223a317d");
 
   std::string fingerprints;
   append_le(fingerprints, fingerprint.low);

@@ -46,8 +46,10 @@ EventFields fields() {
 
 void WriteHead(benchmark::State& state) {
   const EventFields made = fields();
-  std::string out(event_head_bound(made), '\0');
-  for (auto _ : state) benchmark::DoNotOptimize(write_event_head(out.data(), made));
+  std::string request_fields(request_fields_bound(made), '\0');
+  request_fields.resize(write_request_fields(request_fields.data(), made));
+  std::string out(event_head_bound(made, request_fields), '\0');
+  for (auto _ : state) benchmark::DoNotOptimize(write_event_head(out.data(), made, request_fields));
 }
 BENCHMARK(WriteHead);
 
