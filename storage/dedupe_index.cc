@@ -1,7 +1,10 @@
 #include "storage/dedupe_index.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <bit>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,7 +15,6 @@ namespace {
 
 constexpr uint64_t kTicksPerWindow = 8192;
 constexpr uint64_t kTicksPerCap = 64;
-constexpr uint64_t kTickIds = 65535;  // 16 bits without 0
 #ifdef WEIR_TINY_LIMITS
 constexpr uint32_t kEntriesPerTable = 64;
 #else
@@ -20,10 +22,12 @@ constexpr uint32_t kEntriesPerTable = 4096;  // at the cap, between this and twi
 #endif
 constexpr unsigned kMaxTableBits = 16;
 constexpr unsigned kTablesPerSweep = 8;
-constexpr uint32_t kSizeStep = 128;
 // Per mille of slots in use: above kFull a table is rebuilt, with kRoomy afterwards.
 constexpr uint64_t kFull = 900;
 constexpr uint64_t kRoomy = 850;
+constexpr size_t kPageBytes = 4096;
+// An insertion into a table that is nearly full moves some 30 entries.
+constexpr size_t kPrefetchLines = 4;
 
 }  // namespace
 
@@ -50,46 +54,70 @@ DedupeIndex::DedupeIndex(const Options& options, int64_t now_ms) : options_(opti
   table_bits_ = std::clamp(table_bits_, 1U, kMaxTableBits);
   tables_.resize(size_t{1} << table_bits_);
   share_ = static_cast<uint32_t>(options_.max_entries >> table_bits_) + 1;
+  reserve_stretches();
   // The whole past window, so that load() finds the tick of every entry.
   const int64_t ticks = options_.window_ms / tick_ms_ + 1;
-  for (int64_t i = ticks - 1; i >= 0; --i) ticks_.push_back({now_ms - i * tick_ms_, 0});
+  for (int64_t i = ticks - 1; i >= 0; --i) add_tick(now_ms - i * tick_ms_);
 }
 
 DedupeIndex::~DedupeIndex() {
-  for (Table& table : tables_) std::free(table.slots);
+  for (Table& table : tables_)
+    if (table.slots != stretch(table)) std::free(table.slots);
+  munmap(mapping_, stretch_bytes_ * tables_.size());
 }
 
-const DedupeIndex::Table& DedupeIndex::table_for(const Fingerprint& fingerprint) const {
-  return tables_[fingerprint.high >> (64 - table_bits_)];
+// A quarter more than a table has at the cap: with some 5,000 entries in each, one in a million
+// tables is 7 % above the average. Pages nobody touched take no memory.
+void DedupeIndex::reserve_stretches() {
+  const size_t slots = capacity_at_cap() + capacity_at_cap() / 4 + kSlack;
+  stretch_bytes_ = (slots * sizeof(Slot) + kPageBytes - 1) / kPageBytes * kPageBytes;
+  void* const memory = mmap(nullptr, stretch_bytes_ * tables_.size(), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  WEIR_CHECK(memory != MAP_FAILED, "no {} bytes of address space for the dedupe index: {}",
+             stretch_bytes_ * tables_.size(), std::strerror(errno));
+  mapping_ = static_cast<char*>(memory);
+  for (Table& table : tables_) table.slots = stretch(table);
 }
-DedupeIndex::Table& DedupeIndex::table_for(const Fingerprint& fingerprint) {
-  return tables_[fingerprint.high >> (64 - table_bits_)];
+
+DedupeIndex::Slot* DedupeIndex::stretch(const Table& table) const {
+  const auto number = static_cast<size_t>(&table - tables_.data());
+  return reinterpret_cast<Slot*>(mapping_ + number * stretch_bytes_);
 }
 
 void DedupeIndex::prefetch(const Fingerprint& fingerprint) const {
   const Table& table = table_for(fingerprint);
-  if (table.slots == nullptr) return;
-  const Slot* slot = table.slots + Key(fingerprint).home(table.capacity);
-  __builtin_prefetch(slot, 1);
-  __builtin_prefetch(reinterpret_cast<const char*>(slot) + 64, 1);
+  const char* const at =
+      reinterpret_cast<const char*>(table.slots + Key(fingerprint).home(table.capacity));
+  for (size_t line = 0; line < kPrefetchLines; ++line) __builtin_prefetch(at + line * 64, 1);
 }
 
 uint16_t DedupeIndex::tick_id(size_t index) const {
   return static_cast<uint16_t>((first_tick_ + index) % kTickIds + 1);
 }
 
-size_t DedupeIndex::tick_index(uint16_t tick) const {
-  return static_cast<size_t>((uint64_t{tick} - 1 + kTickIds - first_tick_ % kTickIds) % kTickIds);
+void DedupeIndex::add_tick(int64_t start_ms) {
+  ticks_.push_back({start_ms, 0});
+  ++live_ticks_;
 }
 
-bool DedupeIndex::live(uint16_t tick) const { return tick_index(tick) < ticks_.size(); }
-
-// The tick that covers a time: the last one that starts at or before it.
-size_t DedupeIndex::tick_at(int64_t time_ms) const {
-  const auto after =
-      std::upper_bound(ticks_.begin(), ticks_.end(), time_ms,
+void DedupeIndex::cut_tick(int64_t start_ms) {
+  WEIR_CHECK(size_ == 0);
+  const auto behind =
+      std::upper_bound(ticks_.begin(), ticks_.end(), start_ms,
                        [](int64_t time, const Tick& tick) { return time < tick.start_ms; });
-  return after == ticks_.begin() ? 0 : static_cast<size_t>(after - ticks_.begin()) - 1;
+  if (behind == ticks_.begin() || ticks_.size() >= kTickIds / 4) return;
+  ticks_.insert(behind, {start_ms, 0});
+  ++live_ticks_;
+}
+
+// The tick that covers a time: the last one that starts at or before it. Ticks are nearly evenly
+// spaced when this is asked, at start: where it should be is where it is, or next to it.
+size_t DedupeIndex::tick_at(int64_t time_ms) const {
+  const int64_t ahead = std::max<int64_t>(time_ms - ticks_.front().start_ms, 0) / tick_ms_;
+  size_t at = std::min(static_cast<size_t>(ahead), ticks_.size() - 1);
+  while (at > 0 && ticks_[at].start_ms > time_ms) --at;
+  while (at + 1 < ticks_.size() && ticks_[at + 1].start_ms <= time_ms) ++at;
+  return at;
 }
 
 // Where the entry is, or where it belongs.
@@ -109,7 +137,7 @@ uint32_t DedupeIndex::find(const Table& table, const Key& key, bool* found) cons
 uint64_t DedupeIndex::find_or_insert(const Fingerprint& fingerprint, uint64_t number) {
   Table& table = table_for(fingerprint);
   const Key key(fingerprint);
-  if (table.slots != nullptr) {
+  if (table.capacity != 0) {
     bool found = false;
     const uint32_t at = find(table, key, &found);
     if (found) {
@@ -125,7 +153,7 @@ uint64_t DedupeIndex::find_or_insert(const Fingerprint& fingerprint, uint64_t nu
   }
   if (ticks_.back().entries >= options_.max_entries / kTicksPerCap + 1 &&
       ticks_.size() < kTickIds / 4)
-    ticks_.push_back({ticks_.back().start_ms, 0});
+    add_tick(ticks_.back().start_ms);
   insert(table, key, number, ticks_.size() - 1);
   return 0;
 }
@@ -135,7 +163,7 @@ bool DedupeIndex::load(const Fingerprint& fingerprint, uint64_t number, int64_t 
   if (time_ms < ticks_.front().start_ms) return false;
   Table& table = table_for(fingerprint);
   const Key key(fingerprint);
-  if (table.slots != nullptr) {
+  if (table.capacity != 0) {
     bool found = false;
     find(table, key, &found);
     if (found) return true;  // a newer file had it
@@ -147,15 +175,16 @@ bool DedupeIndex::load(const Fingerprint& fingerprint, uint64_t number, int64_t 
 void DedupeIndex::insert(Table& table, const Key& key, uint64_t number, size_t tick) {
   WEIR_CHECK(number >> 48 == 0);
   for (;;) {
-    const bool full =
-        table.slots == nullptr || uint64_t{table.used} * 1000 >= table.capacity * kFull;
+    const bool full = uint64_t{table.used} * 1000 >= table.capacity * kFull;  // or it is empty
     if (full) rebuild(table);
     bool found = false;
     const uint32_t at = find(table, key, &found);
+    // Up to the first slot that is free, or whose entry is forgotten.
     uint32_t free = at;
-    while (table.slots[free].tick != 0) ++free;
+    while (live(table.slots[free].tick)) ++free;
+    const bool forgotten = table.slots[free].tick != 0;
     // The last slot stays free: every search ends there at the latest.
-    if (free + 1 >= table.capacity + kSlack) {
+    if (!forgotten && free + 1 >= table.capacity + kSlack) {
       rebuild(table, table.capacity + table.capacity / 16 + 1);
       continue;
     }
@@ -165,7 +194,7 @@ void DedupeIndex::insert(Table& table, const Key& key, uint64_t number, size_t t
                        static_cast<uint32_t>(number),
                        static_cast<uint16_t>(number >> 32),
                        tick_id(tick)};
-    ++table.used;
+    if (!forgotten) ++table.used;
     ++ticks_[tick].entries;
     ++size_;
     return;
@@ -174,7 +203,7 @@ void DedupeIndex::insert(Table& table, const Key& key, uint64_t number, size_t t
 
 void DedupeIndex::erase(const Fingerprint& fingerprint) {
   Table& table = table_for(fingerprint);
-  if (table.slots == nullptr) return;
+  if (table.capacity == 0) return;
   bool found = false;
   const uint32_t at = find(table, Key(fingerprint), &found);
   if (!found) return;
@@ -200,39 +229,57 @@ void DedupeIndex::erase_slot(Table& table, uint32_t at) {
   --table.used;
 }
 
-// A new, emptier copy without the forgotten entries.
+// Spreads the entries that are not forgotten over a capacity that leaves room for more.
 void DedupeIndex::rebuild(Table& table, uint32_t at_least) {
-  uint32_t kept = 0;
-  for (uint32_t i = 0; table.slots != nullptr && i < table.capacity + kSlack; ++i)
-    if (table.slots[i].tick != 0 && live(table.slots[i].tick)) ++kept;
+  scratch_.clear();
+  for (uint32_t i = 0; table.capacity != 0 && i < table.capacity + kSlack; ++i)
+    if (live(table.slots[i].tick)) scratch_.push_back(table.slots[i]);
+  const auto kept = static_cast<uint32_t>(scratch_.size());
   Table next;
   next.capacity = std::max(at_least, capacity_for(kept, table.capacity));
   for (;;) {
-    next.slots = static_cast<Slot*>(std::calloc(next.capacity + kSlack, sizeof(Slot)));
-    WEIR_CHECK(next.slots != nullptr, "no memory for the dedupe index");
-    if (copy_live(table, next)) break;
-    std::free(next.slots);
+    next.slots = room_for(table, next.capacity);
+    if (place(scratch_, next)) break;
+    if (next.slots != stretch(table)) std::free(next.slots);
     next.capacity += next.capacity / 16 + 1;
   }
   slots_ += next.capacity + kSlack;
-  if (table.slots != nullptr) slots_ -= table.capacity + kSlack;
-  std::free(table.slots);
+  if (table.capacity != 0) slots_ -= table.capacity + kSlack;
+  give_back(table, next);
   table = next;
 }
 
+DedupeIndex::Slot* DedupeIndex::room_for(const Table& table, uint32_t capacity) const {
+  const size_t bytes = (size_t{capacity} + kSlack) * sizeof(Slot);
+  if (bytes <= stretch_bytes_) return stretch(table);
+  void* const own = std::malloc(bytes);
+  WEIR_CHECK(own != nullptr, "no memory for the dedupe index");
+  return static_cast<Slot*>(own);
+}
+
+// What the table leaves: memory of its own, or pages of its stretch behind its new end.
+void DedupeIndex::give_back(const Table& old, const Table& now) const {
+  if (old.slots != stretch(old)) {
+    if (old.slots != now.slots) std::free(old.slots);
+    return;
+  }
+  const size_t used = now.slots == old.slots ? (size_t{now.capacity} + kSlack) * sizeof(Slot) : 0;
+  const size_t kept = (used + kPageBytes - 1) / kPageBytes * kPageBytes;
+  const size_t was = (size_t{old.capacity} + kSlack) * sizeof(Slot);
+  if (was > kept + 2 * kPageBytes)
+    madvise(reinterpret_cast<char*>(old.slots) + kept, stretch_bytes_ - kept, MADV_DONTNEED);
+}
+
 // False: the entries at the end do not fit into the slack.
-bool DedupeIndex::copy_live(const Table& from, Table& to) const {
-  to.used = 0;
-  if (from.slots == nullptr) return true;
+bool DedupeIndex::place(std::span<const Slot> entries, Table& to) const {
+  std::memset(to.slots, 0, (size_t{to.capacity} + kSlack) * sizeof(Slot));
+  to.used = static_cast<uint32_t>(entries.size());
   uint32_t free = 0;
-  for (uint32_t i = 0; i < from.capacity + kSlack; ++i) {
-    const Slot& slot = from.slots[i];
-    if (slot.tick == 0 || !live(slot.tick)) continue;
-    const auto home = static_cast<uint32_t>((uint64_t{slot.order} * to.capacity) >> 32);
+  for (const Slot& entry : entries) {
+    const auto home = static_cast<uint32_t>((uint64_t{entry.order} * to.capacity) >> 32);
     free = std::max(free, home);
     if (free + 1 >= to.capacity + kSlack) return false;
-    to.slots[free++] = slot;
-    ++to.used;
+    to.slots[free++] = entry;
   }
   return true;
 }
@@ -241,13 +288,15 @@ bool DedupeIndex::copy_live(const Table& from, Table& to) const {
 // 24 bytes per entry is tight.
 uint32_t DedupeIndex::capacity_for(uint32_t live_entries, uint32_t before) const {
   const auto tight = static_cast<uint32_t>(uint64_t{live_entries + 1} * 1000 / kRoomy + 1);
-  const auto at_cap = static_cast<uint32_t>(uint64_t{share_} * 1000 / kRoomy + 1);
   const uint32_t loose = std::max<uint32_t>(16, live_entries + live_entries / 2);
-  const uint32_t wanted = std::max(tight, std::min(loose, at_cap));
+  const uint32_t wanted = std::max(tight, std::min(loose, capacity_at_cap()));
   // Mostly forgotten entries: the same size is enough.
   if (before > tight && before < wanted) return before;
-  // Few different sizes: what one table gives back, the next one takes.
-  return wanted < kSizeStep * 8 ? wanted : (wanted + kSizeStep - 1) / kSizeStep * kSizeStep;
+  return wanted;
+}
+
+uint32_t DedupeIndex::capacity_at_cap() const {
+  return static_cast<uint32_t>(uint64_t{share_} * 1000 / kRoomy + 1);
 }
 
 bool DedupeIndex::lost(uint64_t number) const {
@@ -261,11 +310,13 @@ void DedupeIndex::evict_oldest(uint64_t* evicted) {
   size_ -= ticks_.front().entries;
   ticks_.pop_front();
   ++first_tick_;
+  first_tick_place_ = static_cast<uint32_t>(first_tick_ % kTickIds);
+  --live_ticks_;
 }
 
 void DedupeIndex::advance(int64_t now_ms) {
   // A clock that jumped back starts no tick; one that jumped forward ages everything.
-  if (now_ms - ticks_.back().start_ms >= tick_ms_) ticks_.push_back({now_ms, 0});
+  if (now_ms - ticks_.back().start_ms >= tick_ms_) add_tick(now_ms);
   while (ticks_.size() > 1 && ticks_.front().start_ms + tick_ms_ <= now_ms - options_.window_ms)
     evict_oldest(&evicted_by_window_);
   while (size_ >= options_.max_entries && ticks_.size() > 1) evict_oldest(&evicted_by_cap_);
@@ -281,9 +332,8 @@ void DedupeIndex::sweep() {
                                          static_cast<double>(tables_.size()));
   for (unsigned i = 0; i < kTablesPerSweep && swept_ < due; ++i, ++swept_) {
     Table& table = tables_[swept_ % tables_.size()];
-    if (table.slots == nullptr) continue;
     bool any = false;
-    for (uint32_t at = 0; at < table.capacity + kSlack && !any; ++at)
+    for (uint32_t at = 0; table.capacity != 0 && at < table.capacity + kSlack && !any; ++at)
       any = table.slots[at].tick != 0 && !live(table.slots[at].tick);
     if (any) rebuild(table);
   }

@@ -13,6 +13,8 @@
 namespace weir::storage {
 namespace {
 
+constexpr size_t kReadTogether = 128;  // sidecars; a descriptor and 12 KiB each
+
 // The most events a file can hold: each takes at least its header and an LMDB node.
 uint64_t most_events(uint64_t bytes) { return bytes / (kEventHeaderSize + 16) + 1; }
 
@@ -213,32 +215,64 @@ void Recovery::add_damaged_directory(Work* work) {
 
 // The newest first, so that at the cap the oldest fingerprints are the ones left out.
 void Recovery::fill_index(Work* work) {
-  const int64_t oldest = clock_.wall_ms() - work->known.dedupe.window_ms;
+  const DedupeIndex::Options& options = work->known.dedupe;
+  const int64_t oldest = clock_.wall_ms() - options.window_ms;
+  DedupeIndex& index = *work->out.index;
+  for (const SegmentSummary& summary : work->sidecars) index.cut_tick(summary.created_ms);
+  Readers together;
+  uint64_t entries = 0;
   for (auto summary = work->sidecars.rbegin(); summary != work->sidecars.rend(); ++summary) {
+    if (index.size() >= options.max_entries) break;
     if (summary->committed_ms < oldest) continue;
-    const std::string name = sidecar_name(work->shard, summary->first);
-    const std::string path = directory_ + "/" + name;
-    DedupeIndex& index = *work->out.index;
-    auto read = read_sidecar(path, [&](const KnownFingerprint& known) {
-      index.load(known.fingerprint, known.number, known.committed_ms);
-    });
-    if (read) continue;
-    // Its head was sound: the events are counted. The fingerprints come from the segment, if it is
-    // still there; maintenance writes a new sidecar.
-    if (auto moved = aside(name, "sidecar", read.error().message); !moved)
-      log::error("set_aside_failed", {{"file", path}, {"error", moved.error().message}});
-    if (!work->set.lose_sidecar(summary->first)) continue;
-    auto opened = work->set.open_at(summary->first);
-    if (!opened || opened->first != summary->first) continue;
-    auto loaded = for_each_commit(
-        opened->env, work->shard, summary->first, summary->last, [&](const CommitBlock& block) {
-          for (uint32_t i = 0; i < block.count; ++i)
-            if (!block.fingerprint(i).empty())
-              index.load(block.fingerprint(i), block.first + i, block.committed_ms);
-          return true;
-        });
-    if (!loaded) log::error("dedupe_not_loaded", {{"error", loaded.error().message}});
+    const std::string path = directory_ + "/" + sidecar_name(work->shard, summary->first);
+    auto reader = SidecarReader::open(path);
+    if (!reader) {
+      load_from_segment(*summary, reader.error(), work);
+      continue;
+    }
+    // The one that may reach the cap is loaded behind all newer ones, the others together.
+    const bool last = index.size() + entries + (*reader)->entries() > options.max_entries;
+    if (last || together.size() == kReadTogether) {
+      load(together, &index);
+      entries = 0;
+    }
+    entries += (*reader)->entries();
+    together.push_back(std::move(*reader));
+    if (last) load(together, &index);
   }
+  load(together, &index);
+}
+
+// Table by table, each filled from all of the files while it is in the processor's cache. Newest
+// files first. Empties readers.
+void Recovery::load(Readers& readers, DedupeIndex* index) {
+  KnownFingerprint known;
+  for (size_t table = 0; table < index->tables() && !readers.empty(); ++table)
+    for (const auto& reader : readers)
+      for (; reader->peek(&known) && index->table_of(known.fingerprint) == table; reader->skip())
+        index->load(known.fingerprint, known.number, known.committed_ms);
+  readers.clear();
+}
+
+// The sidecar's head was sound: its events are counted. The fingerprints come from the segment, if
+// it is still there; maintenance writes a new sidecar.
+void Recovery::load_from_segment(const SegmentSummary& summary, const Error& error, Work* work) {
+  const std::string name = sidecar_name(work->shard, summary.first);
+  if (auto moved = aside(name, "sidecar", error.message); !moved)
+    log::error("set_aside_failed",
+               {{"file", directory_ + "/" + name}, {"error", moved.error().message}});
+  if (!work->set.lose_sidecar(summary.first)) return;
+  auto opened = work->set.open_at(summary.first);
+  if (!opened || opened->first != summary.first) return;
+  DedupeIndex& index = *work->out.index;
+  auto loaded = for_each_commit(
+      opened->env, work->shard, summary.first, summary.last, [&](const CommitBlock& block) {
+        for (uint32_t i = 0; i < block.count; ++i)
+          if (!block.fingerprint(i).empty())
+            index.load(block.fingerprint(i), block.first + i, block.committed_ms);
+        return true;
+      });
+  if (!loaded) log::error("dedupe_not_loaded", {{"error", loaded.error().message}});
 }
 
 }  // namespace weir::storage

@@ -28,6 +28,7 @@
 #include "storage/log_view.h"
 #include "storage/segment_check.h"
 #include "storage/segment_set.h"
+#include "storage/sidecar.h"
 #include "storage/state.h"
 
 namespace weir::storage {
@@ -81,7 +82,10 @@ class Recovery {
   Status recover_unsealed(uint64_t first, Work* work);
   Status drop_damaged(uint64_t first, const Error& error, Work* work);
   void add_damaged_directory(Work* work);
+  using Readers = std::vector<std::unique_ptr<SidecarReader>>;
   void fill_index(Work* work);
+  static void load(Readers& readers, DedupeIndex* index);
+  void load_from_segment(const SegmentSummary& summary, const Error& error, Work* work);
   Status aside(const std::string& name, std::string_view kind, const std::string& problem);
 
   const std::string directory_;

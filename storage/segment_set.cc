@@ -247,6 +247,8 @@ Status SegmentSet::write_sidecar(uint64_t first) {
   if (Segment* segment = find(first); segment != nullptr) {
     segment->has_sidecar = true;
     segment->bytes += file_bytes(path);
+    // The environment that wrote it keeps the pages of its largest commit; readers open it anew.
+    segment->env.reset();
   }
   return {};
 }

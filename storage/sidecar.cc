@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::string_view kMagic = "WEIRFP1\n";
 constexpr size_t kHeadSize = 8 + 8 + 8 + 4 + 4 + 8;
+constexpr size_t kCheckedEntries = 4096;         // read at once while the checksum is computed
+constexpr size_t kReadEntries = 512;             // held by an open reader: 12 KiB
 constexpr uint64_t kSeed = 0x77656972'66700001;  // a sidecar is never taken for something else
 
 class File {
@@ -162,35 +164,67 @@ Status SidecarBuilder::write(const std::string& path) {
   return {};
 }
 
+struct SidecarReader::Impl {
+  File file;
+  Head head;
+  std::string piece;    // whole entries
+  size_t in_piece = 0;  // bytes of it that were read from the file
+  size_t at = 0;        // in piece
+  uint64_t next = 0;    // in the file, behind the piece
+
+  explicit Impl(int fd) : file(fd) {}
+  uint64_t end() const { return head.table + uint64_t{head.entries} * sizeof(SidecarEntry); }
+  // False at the end, or when the file cannot be read any more.
+  bool fill() {
+    in_piece = std::min<uint64_t>(piece.size(), end() - next);
+    at = 0;
+    if (in_piece == 0 || !file.read_at(next, piece.data(), in_piece)) return in_piece = 0, false;
+    next += in_piece;
+    return true;
+  }
+  void rewind(size_t piece_entries) {
+    piece.resize(piece_entries * sizeof(SidecarEntry));
+    next = head.table;
+    in_piece = at = 0;
+  }
+};
+
+SidecarReader::SidecarReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SidecarReader::~SidecarReader() = default;
+
+Result<std::unique_ptr<SidecarReader>> SidecarReader::open(const std::string& path) {
+  auto impl = std::make_unique<Impl>(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  WEIR_ASSIGN_OR_RETURN(impl->head, read_head(impl->file, path));
+  // A pass of its own, so that no entry is believed before the checksum of all holds.
+  Checksum64 checksum(kSeed);
+  impl->rewind(kCheckedEntries);
+  while (impl->fill()) checksum.update(std::string_view(impl->piece).substr(0, impl->in_piece));
+  if (impl->next != impl->end() || checksum.digest() != impl->head.table_checksum)
+    return fail(ErrorCode::kCorrupt, "{} fails its checksum", path);
+  impl->rewind(kReadEntries);
+  impl->piece.shrink_to_fit();
+  return std::unique_ptr<SidecarReader>(new SidecarReader(std::move(impl)));
+}
+
+const SegmentSummary& SidecarReader::summary() const { return impl_->head.summary; }
+uint32_t SidecarReader::entries() const { return impl_->head.entries; }
+
+bool SidecarReader::peek(KnownFingerprint* known) {
+  if (impl_->at == impl_->in_piece && !impl_->fill()) return false;
+  const SidecarEntry entry = decode_entry(impl_->piece.data() + impl_->at);
+  *known = {{entry.low, entry.high},
+            impl_->head.summary.first + entry.number_offset,
+            impl_->head.created_ms + int64_t{entry.time_offset_s} * 1000};
+  return true;
+}
+
+void SidecarReader::skip() { impl_->at += sizeof(SidecarEntry); }
+
 Result<SegmentSummary> read_sidecar(const std::string& path,
                                     FunctionRef<void(const KnownFingerprint&)> visit) {
-  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  WEIR_ASSIGN_OR_RETURN(const Head head, read_head(file, path));
-  std::string block(size_t{64} << 10, '\0');
-  block.resize(block.size() / sizeof(SidecarEntry) * sizeof(SidecarEntry));
-  const uint64_t end = head.table + uint64_t{head.entries} * sizeof(SidecarEntry);
-  const auto for_each_block = [&](auto use) {
-    for (uint64_t at = head.table; at < end; at += block.size()) {
-      const size_t size = static_cast<size_t>(std::min<uint64_t>(block.size(), end - at));
-      if (!file.read_at(at, block.data(), size)) return false;
-      use(std::string_view(block).substr(0, size));
-    }
-    return true;
-  };
-  // Two passes, so that no entry is believed before the checksum of all holds.
-  Checksum64 checksum(kSeed);
-  const bool read = for_each_block([&](std::string_view part) { checksum.update(part); });
-  if (!read || checksum.digest() != head.table_checksum)
-    return fail(ErrorCode::kCorrupt, "{} fails its checksum", path);
-  for_each_block([&](std::string_view part) {
-    for (size_t at = 0; at < part.size(); at += sizeof(SidecarEntry)) {
-      const SidecarEntry entry = decode_entry(part.data() + at);
-      visit({{entry.low, entry.high},
-             head.summary.first + entry.number_offset,
-             head.created_ms + int64_t{entry.time_offset_s} * 1000});
-    }
-  });
-  return head.summary;
+  WEIR_ASSIGN_OR_RETURN(const auto reader, SidecarReader::open(path));
+  for (KnownFingerprint known; reader->peek(&known); reader->skip()) visit(known);
+  return reader->summary();
 }
 
 Result<SegmentSummary> read_sidecar_summary(const std::string& path) {

@@ -55,6 +55,25 @@ class SidecarBuilder {
 // Checks the whole file; visit gets every entry (fingerprint order). kCorrupt: damaged.
 Result<SegmentSummary> read_sidecar(const std::string& path,
                                     FunctionRef<void(const KnownFingerprint&)> visit);
+// The same for several at a time: the next entry of each, a piece of each file in memory.
+class SidecarReader {
+ public:
+  // Checks the whole file. kCorrupt: damaged.
+  static Result<std::unique_ptr<SidecarReader>> open(const std::string& path);
+  ~SidecarReader();
+
+  const SegmentSummary& summary() const;
+  uint32_t entries() const;
+  // The next entry, until skip(). False behind the last one.
+  bool peek(KnownFingerprint* known);
+  void skip();
+
+ private:
+  struct Impl;
+  explicit SidecarReader(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
+};
 // Only the head; the table is not looked at.
 Result<SegmentSummary> read_sidecar_summary(const std::string& path);
 // The number of an event by its fingerprint: a few reads by binary search, no checksum of the

@@ -149,7 +149,34 @@ TEST(DedupeIndex, TakesAtMost24BytesPerEntryAtTheCap) {
   EXPECT_GE(index.size(), kCap - kCap / 32);
 }
 
+TEST(DedupeIndex, AtTheCapForgottenEntriesMakeRoomForNewOnes) {
+  std::mt19937_64 random(9);
+  constexpr uint64_t kCap = 200'000;
+  DedupeIndex index({kCap, 24 * kHour}, kNow);
+  uint64_t settled = 0;
+  for (uint64_t number = 1; number <= kCap * 6; ++number) {
+    ASSERT_EQ(index.find_or_insert(random_fingerprint(random), number), 0u);
+    if (number % 256 == 0) index.advance(kNow + static_cast<int64_t>(number / 16));
+    if (number == kCap * 2) settled = index.bytes();
+  }
+  EXPECT_LE(index.bytes(), settled + settled / 50) << "six times the cap went through";
+  EXPECT_GE(index.size(), kCap - kCap / 32);
+}
+
 #endif
+
+TEST(DedupeIndex, ATableFarLargerThanItsShareStillFindsEverything) {
+  DedupeIndex index({20'000, 24 * kHour}, kNow);
+  // All in the first table, which has room for its share and a quarter.
+  for (uint64_t i = 1; i <= 19'000; ++i)
+    ASSERT_EQ(index.find_or_insert({hash64(std::to_string(i)), i}, i), 0u);
+  for (uint64_t i = 1; i <= 19'000; ++i)
+    ASSERT_EQ(index.find_or_insert({hash64(std::to_string(i)), i}, 1), i);
+  for (uint64_t i = 1; i <= 19'000; ++i) index.erase({hash64(std::to_string(i)), i});
+  EXPECT_EQ(index.size(), 0u);
+  for (uint64_t i = 1; i <= 100; ++i)
+    ASSERT_EQ(index.find_or_insert({hash64(std::to_string(i)), i}, i), 0u);
+}
 
 TEST(DedupeIndex, ManyRoundsOfForgettingNeverReviveAKey) {
   // More ticks than there are 16-bit ids, with entries that are forgotten in every one.

@@ -97,6 +97,29 @@ TEST(Sidecar, FindsTheNumberOfEachFingerprintAndNoOther) {
   }
 }
 
+TEST(Sidecar, AReaderGivesEachEntryOnceInTheOrderOfFingerprints) {
+  const TestDirectory directory;
+  const Made made = make(directory);
+  auto reader = SidecarReader::open(made.path);
+  ASSERT_TRUE(reader.has_value());
+  EXPECT_EQ((*reader)->entries(), made.known.size());
+  EXPECT_EQ((*reader)->summary().first, 100u);
+  Fingerprint before;
+  KnownFingerprint known;
+  size_t entries = 0;
+  for (; (*reader)->peek(&known); (*reader)->skip(), ++entries) {
+    KnownFingerprint again;
+    ASSERT_TRUE((*reader)->peek(&again));
+    EXPECT_EQ(again.number, known.number) << "peeking moves nothing";
+    EXPECT_EQ(made.known.at(known.fingerprint), std::pair(known.number, known.committed_ms));
+    EXPECT_TRUE(entries == 0 || before.high < known.fingerprint.high ||
+                (before.high == known.fingerprint.high && before.low < known.fingerprint.low));
+    before = known.fingerprint;
+  }
+  EXPECT_EQ(entries, made.known.size());
+  EXPECT_FALSE((*reader)->peek(&known));
+}
+
 TEST(Sidecar, AnyFlippedBitOrMissingByteIsNoticed) {
   TestDirectory directory;
   const Made made = make(directory);

@@ -106,6 +106,36 @@ TEST_F(StoreTest, SegmentsAreSealedWhenFullAndReadAcross) {
   store_->stop();
 }
 
+TEST_F(StoreTest, ARestartKnowsTheKeysOfAllSegmentsOrTheNewestUpToTheCap) {
+  const auto key = [](int i) { return "key-" + std::to_string(i); };
+  constexpr int kEvents = 3'000;
+  open();
+  {
+    TestClient client(*store_);
+    for (int i = 0; i < kEvents; i += 100) {
+      std::vector<TestEvent> events;
+      for (int j = i; j < i + 100; ++j)
+        events.push_back({key(j), "shop", "{\"p\":\"" + std::string(1'000, 'x') + "\"}"});
+      client.send(events);
+    }
+  }
+  reopen();
+  EXPECT_GE(directory_.names(".fp").size(), 3u);
+  {
+    TestClient client(*store_);
+    for (int i = 0; i < kEvents; i += 7)
+      ASSERT_EQ(client.put(key(i)).outcome, EntryOutcome::kDuplicate) << i;
+  }
+  options_.dedupe_max_entries = 1'500;
+  reopen();
+  TestClient client(*store_);
+  for (int i = kEvents - 1'000; i < kEvents; ++i)
+    ASSERT_EQ(client.put(key(i)).outcome, EntryOutcome::kDuplicate) << i;
+  EXPECT_EQ(client.put(key(0)).outcome, EntryOutcome::kStored);
+  EXPECT_EQ(client.put(key(kEvents - 300)).outcome, EntryOutcome::kDuplicate) << "still known";
+  store_->stop();
+}
+
 TEST_F(StoreTest, ACleanStopSealsEverythingSoThatTheNextStartWalksNothing) {
   open();
   {
