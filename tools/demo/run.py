@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The demo behind tools/run: Weir, a central server as its destination, real clients.
 
-Without --check it stays and sends a little traffic until Ctrl-C.
+Without --check it stays and sends a little traffic until Ctrl-C. Weir may be killed (SIGKILL) meanwhile: it is started again.
 """
 import argparse
 import os
@@ -119,7 +119,8 @@ def main():
     central, server = central_server.start(0 if options.check else free_port(8090))
     pages, page = clients.page_server(0 if options.check else free_port(8088))
     central_port = server.server_address[1]
-    weir = start_weir(data, ingest, admin, f"http://127.0.0.1:{central_port}/events")
+    forward = f"http://127.0.0.1:{central_port}/events"
+    weir = start_weir(data, ingest, admin, forward)
     stopped = []
     signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
@@ -142,10 +143,16 @@ def main():
   central server    http://127.0.0.1:{central_port}/counts
   data directory    {data}
 
-  curl -d '{{"name":"hello"}}' http://127.0.0.1:{ingest}/v1/events
+  curl -d '{{"id":"mine-1","name":"hello"}}' http://127.0.0.1:{ingest}/v1/events
+  {os.path.relpath(WEIR)} event mine-1 --server http://127.0.0.1:{admin}
+  kill -9 {weir.pid}          it is started again, and nothing that was acknowledged is lost
 
 Sample traffic is running. Ctrl-C ends everything.""", flush=True)
             sample_traffic(ingest, lambda: stopped or weir.poll() is not None)
+            while not stopped and weir.poll() == -signal.SIGKILL:
+                weir = start_weir(data, ingest, admin, forward)
+                print(f"weir was killed; it runs again, with pid {weir.pid}", flush=True)
+                sample_traffic(ingest, lambda: stopped or weir.poll() is not None)
     finally:
         if weir.poll() is None:
             weir.terminate()
