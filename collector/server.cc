@@ -196,17 +196,24 @@ Status Server::make_admin() {
   admin_api_ = std::make_unique<admin::Api>(deps, options_.tokens, options_.stats_cache_ttl_ms);
   admin_loop_->on_wakeup([this] { admin_api_->on_wakeup(); });
 
-  http::ServerOptions server;
-  server.limits = options_.limits;
-  WEIR_ASSIGN_OR_RETURN(admin_server_, http::Server::create(server, *admin_loop_, *admin_api_,
-                                                            *admin_budget_, metrics_));
-  const auto address = options::parse_address(options_.server.admin);
-  reactor::ListenerOptions listener;
-  listener.address = address->ip;
-  listener.port = address->port;
-  listener.max_connections = options_.server.admin_max_connections;
-  listener.name = "admin";
-  WEIR_ASSIGN_OR_RETURN(admin_listener_, admin_loop_->listen(listener, *admin_server_));
+  return listen_beside({"admin", options_.server.admin, options_.server.admin_max_connections},
+                       *admin_api_, &admin_server_, &admin_listener_);
+}
+
+// A listener of the admin loop, beside the ingest ones.
+Status Server::listen_beside(const SideListener& side, http::Handler& handler,
+                             std::unique_ptr<http::Server>* server, reactor::Listener** listener) {
+  http::ServerOptions options;
+  options.limits = options_.limits;
+  WEIR_ASSIGN_OR_RETURN(
+      *server, http::Server::create(options, *admin_loop_, handler, *admin_budget_, metrics_));
+  const auto address = options::parse_address(side.address);  // checked when loaded
+  reactor::ListenerOptions socket;
+  socket.address = address->ip;
+  socket.port = address->port;
+  socket.max_connections = side.max_connections;
+  socket.name = side.name;
+  WEIR_ASSIGN_OR_RETURN(*listener, admin_loop_->listen(socket, **server));
   return {};
 }
 
@@ -226,18 +233,8 @@ Status Server::make_pull() {
       options_.tokens);
   admin_loop_->on_wakeup([this] { pull_api_->answer_done(); });
   if (options_.server.pull.empty()) return {};
-  http::ServerOptions server;
-  server.limits = options_.limits;
-  WEIR_ASSIGN_OR_RETURN(pull_server_, http::Server::create(server, *admin_loop_, *pull_api_,
-                                                           *admin_budget_, metrics_));
-  const auto address = options::parse_address(options_.server.pull);
-  reactor::ListenerOptions listener;
-  listener.address = address->ip;
-  listener.port = address->port;
-  listener.max_connections = options_.server.pull_max_connections;
-  listener.name = "pull";
-  WEIR_ASSIGN_OR_RETURN(pull_listener_, admin_loop_->listen(listener, *pull_server_));
-  return {};
+  return listen_beside({"pull", options_.server.pull, options_.server.pull_max_connections},
+                       *pull_api_, &pull_server_, &pull_listener_);
 }
 
 Status Server::start_forwarder() {

@@ -46,6 +46,13 @@ class Server {
   Status make_shards();
   Status make_admin();
   Status make_pull();
+  struct SideListener {
+    std::string name;
+    std::string address;
+    unsigned max_connections = 0;
+  };
+  Status listen_beside(const SideListener& side, http::Handler& handler,
+                       std::unique_ptr<http::Server>* server, reactor::Listener** listener);
   Status start_forwarder();
   void announce(std::string_view io_uring_features);
   void apply(const options::Options& wanted, std::shared_ptr<const event::KeyTable> keys);
