@@ -130,6 +130,7 @@ class Loader {
     EffectiveSetting setting;
     setting.row = &row;
     setting.index = index;
+    if (index >= 0) setting.entry = entries(row.section)[static_cast<size_t>(index)];
     const auto found = chosen_.find({&row, index});
     if (found != chosen_.end()) {
       setting.value = found->second.value;

@@ -75,6 +75,7 @@ struct EffectiveSetting {
   int index = -1;  // of the array entry, -1 in plain sections
   Value value;
   Origin origin;
+  Origin entry;  // where its array entry begins
   std::string path() const;
 };
 

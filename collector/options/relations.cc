@@ -25,21 +25,14 @@ class Checker {
  private:
   void add(std::string path, std::string message, std::string hint) {
     Problem problem;
+    // What is not set has no place of its own: its entry has.
     for (const EffectiveSetting& setting : options_.settings)
-      if (setting.path() == path) problem.origin = setting.origin;
-    // What is not set has no place of its own: its entry's name has.
-    if (problem.origin.text.empty() && path.starts_with("destinations."))
-      for (const EffectiveSetting& setting : options_.settings)
-        if (setting.row->name == "name" && path.starts_with(entry_prefix(setting)))
-          problem.origin = setting.origin;
+      if (setting.path() == path)
+        problem.origin = setting.origin.text.empty() ? setting.entry : setting.origin;
     problem.path = std::move(path);
     problem.message = std::move(message);
     problem.hint = std::move(hint);
     problems_.push_back(std::move(problem));
-  }
-
-  static std::string entry_prefix(const EffectiveSetting& setting) {
-    return fmt::format("{}.{}.", setting.row->section, setting.index);
   }
 
   bool is_set(std::string_view path) const {

@@ -139,7 +139,7 @@ class Check(Case):
                 ("[store]\nmax_bytes = \"5 apples\"\n", 2, ["max_bytes"]),
                 ("[stoer]\nx = 1\n", 1, ["store"]),
                 ("[server\n", 1, []),
-                ("\n\n[[destinations]]\nname = \"a\"\n", 4, ["url", "http"]),
+                ("\n\n[[destinations]]\nname = \"a\"\n", 3, ["url", "http"]),
                 ("[log]\nlevel = \"loud\"\n", 2, ["info"]),
                 ("[[keys]]\nkey = \"k\"\npatterns = {campaign_id = \"(\"}\n", 3, ["campaign_id"])):
             with self.subTest(text=text):

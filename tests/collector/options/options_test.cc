@@ -227,7 +227,7 @@ TEST_F(OptionsTest, AMissingFileSaysSo) {
 
 TEST_F(OptionsTest, AMissingRequiredOptionNamesItsEntry) {
   const LoadResult result = load_text("[[destinations]]\nname = \"a\"\n");
-  EXPECT_THAT(only_problem(result), HasSubstr("weir.toml:2: destinations.0.url: is missing"));
+  EXPECT_THAT(only_problem(result), HasSubstr("weir.toml:1: destinations.0.url: is missing"));
 }
 
 TEST_F(OptionsTest, ASecretComesFromItsFile) {
