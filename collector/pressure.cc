@@ -15,7 +15,8 @@ unsigned PressureGauge::memory_percent() const {
 
 Pressure PressureGauge::look(int64_t now_ns) {
   const Pressure store = store_.pressure();
-  Pressure memory{storage::pressure_level(memory_percent(), limits_), PressureCause::kMemory};
+  Pressure memory{storage::pressure_level(memory_percent(), store_.pressure_limits()),
+                  PressureCause::kMemory};
   if (memory.level != PressureLevel::kNone)
     memory_until_ns_.store(now_ns + kHoldNs, std::memory_order_relaxed);
   else if (now_ns < memory_until_ns_.load(std::memory_order_relaxed))

@@ -1,6 +1,6 @@
 // The pressure the ingest side acts on: the store's (disk, lag) and that of memory (bodies and
 // events between request and commit), whichever is graver. docs/operation.md has the steps.
-// Path: hot, but once per turn.  Thread: any; three relaxed loads.
+// Path: hot, but once per turn.  Thread: any; four relaxed loads.
 #pragma once
 
 #include <atomic>
@@ -19,10 +19,9 @@ class PressureGauge {
   // load balancer sees it.
   static constexpr int64_t kHoldNs = 2'000'000'000;
 
-  // LIFETIME: both outlive the gauge.
-  PressureGauge(const storage::Store& store, const http::BodyBudget& bodies,
-                const storage::PressureLimits& limits)
-      : store_(store), bodies_(bodies), limits_(limits) {}
+  // The limits are the store's. LIFETIME: both outlive the gauge.
+  PressureGauge(const storage::Store& store, const http::BodyBudget& bodies)
+      : store_(store), bodies_(bodies) {}
 
   storage::Pressure look(int64_t now_ns);
   unsigned memory_percent() const;
@@ -31,7 +30,6 @@ class PressureGauge {
  private:
   const storage::Store& store_;
   const http::BodyBudget& bodies_;
-  const storage::PressureLimits limits_;
   std::atomic<int64_t> memory_until_ns_{INT64_MIN};
 };
 

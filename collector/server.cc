@@ -90,7 +90,7 @@ Status Server::open_store() {
   WEIR_ASSIGN_OR_RETURN(store_, storage::Store::open(options_.store, Clock::system(), metrics_));
   budget_ = std::make_unique<http::BodyBudget>(options_.limits.body_memory_bytes);
   budget_->export_metrics(metrics_);
-  pressure_ = std::make_unique<PressureGauge>(*store_, *budget_, options_.store.pressure);
+  pressure_ = std::make_unique<PressureGauge>(*store_, *budget_);
   metrics_.gauge_callback(Metric::kPressurePercent, {"memory"},
                           [this] { return static_cast<double>(pressure_->memory_percent()); });
   metrics_
@@ -367,7 +367,8 @@ void Server::stop_admin() {
 }
 
 void Server::log_what_is_left() {
-  const auto lanes = store_->lanes();
+  auto lanes = store_->lanes();
+  std::erase_if(lanes, [](const storage::LaneState& lane) { return lane.removed(); });
   // Without any lane everything waits.
   uint64_t most = lanes.empty() ? store_->totals().accepted : 0;
   for (const storage::LaneState& lane : lanes) {

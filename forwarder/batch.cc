@@ -190,6 +190,9 @@ Result<bool> BatchReader::take(int64_t now_wall_ms, Batch* batch, storage::LaneU
     batch->range.shard = shard_;
     batch->range.first = first_;
     batch->range.last = cursor_ - 1;
+    // Cut from what is sent once more: so that the store sees that it is no backlog either.
+    if (last_ != UINT64_MAX)
+      batch->range.owner = fmt::format("{}/batch", storage::OpenRange::kRequeued);
     batch->range.opened_ms = now_wall_ms;
     batch->range.first_attempt_ms = now_wall_ms;  // it follows as soon as this is durable
     batch->id = store_.batch_id(number_);

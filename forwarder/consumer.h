@@ -174,8 +174,6 @@ class Consumer {
   static std::string cut_detail(std::string detail);
 
   // consumer_moves.cc: seek and replay
-  // False only for a target that names positions, of other shards.
-  static bool names_shard(const SeekTarget& target, uint16_t shard);
   Result<uint64_t> resolve(const SeekTarget& target, uint16_t shard) const;
 
   // consumer_requeued.cc: what is handed out once more

@@ -10,48 +10,14 @@ namespace weir::forwarder {
 
 // ---- seek
 
-bool Consumer::names_shard(const SeekTarget& target, uint16_t shard) {
-  return target.kind != SeekTarget::Kind::kPositions ||
-         std::any_of(target.positions.begin(), target.positions.end(),
-                     [&](const Position& position) { return position.shard == shard; });
-}
-
 // The number a target means in one store shard.
 Result<uint64_t> Consumer::resolve(const SeekTarget& target, uint16_t shard) const {
-  const uint64_t first = std::max<uint64_t>(around_.store.shard_status(shard).first, 1);
-  const uint64_t end = std::max(around_.store.committed_end(shard), first);
-  if (target.kind == SeekTarget::Kind::kEarliest) return first;
-  if (target.kind == SeekTarget::Kind::kLatest) return end;
-  if (target.kind == SeekTarget::Kind::kPositions) {
-    for (const Position& position : target.positions)
-      if (position.shard == shard) return std::clamp(position.number, first, end);
-    // Not named: it stays, with everything that is not finished.
-    uint64_t low = cursors_[shard];
-    for (const auto& [number, held] : ranges_)
-      if (held.range.shard == shard) low = std::min(low, held.range.first);
-    return low;
-  }
-  // Received times ascend, but for jumps of the wall clock.
-  uint64_t low = first;
-  uint64_t high = end;
-  storage::ReadLimits limits;
-  limits.max_events = 1;
-  while (low < high) {
-    const uint64_t middle = low + (high - low) / 2;
-    uint64_t found = end;
-    int64_t received = INT64_MAX;
-    auto read = around_.store.read(shard, middle, limits, [&](const storage::StoredEvent& event) {
-      found = event.position.number;
-      received = event.received_ms;
-      return false;
-    });
-    if (!read) return tl::unexpected(std::move(read).error());
-    if (received >= target.wall_ms)
-      high = middle;
-    else
-      low = found + 1;
-  }
-  return std::min(low, end);
+  if (target.names_shard(shard)) return resolve_target(around_.store, target, shard);
+  // Not named: it stays, with everything that is not finished.
+  uint64_t low = cursors_[shard];
+  for (const auto& [number, held] : ranges_)
+    if (held.range.shard == shard) low = std::min(low, held.range.first);
+  return low;
 }
 
 void Consumer::seek(PullCall& call) {
@@ -103,7 +69,7 @@ void Consumer::replay(PullCall& call) {
   auto mark = new_mark();
   for (size_t i = 0; i < cursors_.size(); ++i) {
     const auto shard = static_cast<uint16_t>(i);
-    if (!names_shard(call.seek, shard) || !names_shard(call.until, shard)) continue;
+    if (!call.seek.names_shard(shard) || !call.until.names_shard(shard)) continue;
     const auto from = resolve(call.seek, shard);
     const auto until = resolve(call.until, shard);
     if (!from || !until)

@@ -367,8 +367,11 @@ void Lane::forget_below(uint16_t shard, uint64_t floor) {
   std::erase_if(replays_, [&](const auto& replay) {
     return replay->range.shard == shard && replay->range.last < floor;
   });
-  for (const auto& replay : replays_)
-    if (replay->range.shard == shard) replay->reader.skip_to(floor);
+  for (const auto& replay : replays_) {
+    if (replay->range.shard != shard) continue;
+    replay->range.first = std::max(replay->range.first, floor);
+    if (replay->reader != nullptr) replay->reader->skip_to(floor);
+  }
   std::vector<Batch*> gone;
   for (const auto& batch : batches_) {
     if (batch->letter || batch->range.shard != shard || batch->range.last >= floor) continue;
@@ -474,7 +477,7 @@ LaneStatus Lane::status() const {
 void Lane::publish_gauges() {
   uint64_t pending = 0;
   for (const auto& shard : shards_) pending += shard->reader.unread() + shard->reader.gathered();
-  for (const auto& replay : replays_) pending += replay->reader.unread();
+  for (const auto& replay : replays_) pending += replay->unread();
   for (const auto& batch : batches_)
     if (!batch->letter)
       pending += batch->loaded ? batch->numbers.size() : batch->range.last - batch->range.first + 1;

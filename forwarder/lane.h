@@ -62,7 +62,9 @@ class Lane {
   void read_ahead();                          // cursor -> batch, on its way to the disk
   void send_due();                            // batch -> destination
 
-  void look_for_requeued();  // dead letters or expired ranges were requeued, or letters discarded
+  // Something is to be sent once more (dead letters, expired ranges, a replay), or letters were
+  // discarded.
+  void look_for_requeued();
   void start_draining() { draining_ = true; }
   bool drained() const;  // nothing left that could be sent now, and everything is marked
   void abandon();        // ends the sends in flight; only marks are waited for from now on
@@ -76,9 +78,12 @@ class Lane {
 
  private:
   enum class Ending : uint8_t { kSent, kFailed, kExpired };
-  struct Replay {  // an expired range that was requeued
+  struct Replay {  // a part of the log that is sent once more
     storage::OpenRange range;
-    BatchReader reader;
+    std::unique_ptr<BatchReader> reader;  // of the one whose turn it is: it holds a buffer
+    uint64_t unread() const {
+      return reader != nullptr ? reader->unread() : range.last - range.first + 1;
+    }
   };
 
   // lane.cc: reading and sending
@@ -94,7 +99,7 @@ class Lane {
   void pause_batch(Batch& batch, const Error& error);
   void wake_at(int64_t monotonic_ns);
 
-  // lane_requeued.cc: what was given up and is sent after all
+  // lane_requeued.cc: what is sent once more, or after all
   void fetch_letters();
   void add_letter(const storage::DeadLetter& listed);
   void adopt(const storage::OpenRange& range);

@@ -1,5 +1,5 @@
-// What was given up and is sent after all: dead letters, one event each, and expired ranges, from
-// which batches are cut like from the log. Part of Lane.
+// What was given up and is sent after all, or is sent once more: dead letters, one event each, and
+// expired ranges and replays, from which batches are cut like from the log. Part of Lane.
 #include <algorithm>
 
 #include "forwarder/lane.h"
@@ -75,13 +75,11 @@ void Lane::add_letter(const storage::DeadLetter& listed) {
   ++letters_;
 }
 
-// ---- expired ranges
+// ---- expired ranges and replays
 
 void Lane::adopt(const storage::OpenRange& range) {
   adopted_to_ = std::max(adopted_to_, range.number);
-  replays_.push_back(std::make_unique<Replay>(
-      Replay{range, BatchReader(store_, filter_, options_.batch, options_.name, range.shard,
-                                range.first, destination_->make_encoder(), range.last)}));
+  replays_.push_back(std::make_unique<Replay>(Replay{range, nullptr}));
 }
 
 // One batch a turn, beside those of the log.
@@ -93,15 +91,19 @@ void Lane::read_replay(int64_t now) {
     return;
   }
   Replay& replay = *replays_.front();
-  if (Status read = replay.reader.gather(event_cap_, clock_.wall_ms()); !read)
+  if (replay.reader == nullptr)
+    replay.reader = std::make_unique<BatchReader>(store_, filter_, options_.batch, options_.name,
+                                                  replay.range.shard, replay.range.first,
+                                                  destination_->make_encoder(), replay.range.last);
+  if (Status read = replay.reader->gather(event_cap_, clock_.wall_ms()); !read)
     return pause_reading(read.error());
-  open_batch(replay.reader, &replay);
+  open_batch(*replay.reader, &replay);
   if (!replays_.empty()) wake_at(now);
 }
 
 // What is left of a replay after a batch was cut from it, in the same mark as the batch.
 void Lane::shrink_replay(Replay& replay, storage::LaneUpdate& update) {
-  replay.range.first = replay.reader.cursor();
+  replay.range.first = replay.reader->cursor();
   if (replay.range.first <= replay.range.last) {
     update.put.insert(update.put.begin(), replay.range);
     return;

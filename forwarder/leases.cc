@@ -456,30 +456,6 @@ Status check_consumer(const ConsumerOptions& options) {
 
 std::string holder_of(std::string_view owner) { return RangeOwner::parse(owner).holder; }
 
-Result<SeekTarget> parse_seek(std::string_view text) {
-  using Kind = SeekTarget::Kind;
-  SeekTarget target;
-  if (text == "earliest") return target;
-  target.kind = Kind::kLatest;
-  if (text == "latest") return target;
-  target.kind = Kind::kTime;
-  if (parse_rfc3339_ms(text, &target.wall_ms)) return target;
-  target.kind = Kind::kPositions;
-  while (!text.empty()) {
-    const size_t comma = std::min(text.find(','), text.size());
-    const auto position = Position::parse(text.substr(0, comma));
-    if (!position)
-      return fail(ErrorCode::kInvalidArgument,
-                  "\"to\" must be \"earliest\", \"latest\", a time like \"2026-11-20T21:00:00Z\", "
-                  "or a seq per store shard like \"0-17\" or \"0-17,1-20\"");
-    target.positions.push_back(*position);
-    text.remove_prefix(std::min(text.size(), comma + 1));
-  }
-  if (target.positions.empty())
-    return fail(ErrorCode::kInvalidArgument, "\"to\" is empty; write for example \"earliest\"");
-  return target;
-}
-
 Result<std::unique_ptr<Leases>> Leases::start(const PullOptions& options, storage::Store& store,
                                               const Clock& clock, MetricRegistry& metrics) {
   auto leases = std::make_unique<LeasesThread>(options, store, clock, metrics);

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "forwarder/forwarder.h"
+#include "forwarder/seek_target.h"
 #include "storage/base/mailbox.h"
 #include "storage/base/wakeup.h"
 
@@ -77,13 +78,6 @@ struct PullInbox {
   explicit PullInbox(Wakeup& to_notify) : wakeup(to_notify) {}
   Mailbox<PullCall> done;
   Wakeup& wakeup;
-};
-
-// Where a seek goes.
-struct SeekTarget {
-  enum class Kind : uint8_t { kEarliest, kLatest, kTime, kPositions } kind = Kind::kEarliest;
-  int64_t wall_ms = 0;                // kTime: the first event received at or after it
-  std::vector<Position> positions{};  // kPositions: the next event of each store shard named
 };
 
 struct LeaseInfo {
@@ -188,9 +182,6 @@ class Leases {
   // Call it before Store::stop(), and destroy it between Store::stop() and the store's end.
   virtual void stop() = 0;
 };
-
-// The target of a seek: "earliest", "latest", a time (RFC 3339), "0-17", or "0-17,1-20".
-Result<SeekTarget> parse_seek(std::string_view text);
 
 // Who holds a leased range, from what the store keeps as its owner (storage::OpenRange).
 std::string holder_of(std::string_view owner);

@@ -276,14 +276,16 @@ std::vector<StateSnapshot::Failed> DeadLettersImpl::failed_at(Position position)
   return failed;
 }
 
-std::set<uint64_t> DeadLettersImpl::numbers(unsigned shard, uint64_t first, uint64_t last) const {
+std::set<uint64_t> DeadLettersImpl::numbers(unsigned shard, uint64_t first, uint64_t last,
+                                            std::string_view lane) const {
   std::lock_guard lock(mutex_);
   std::set<uint64_t> numbers;
   for (auto it = by_position_.lower_bound({static_cast<uint16_t>(shard), first, 0});
        it != by_position_.end() && std::get<0>(it->first) == shard &&
        std::get<1>(it->first) <= last;
        ++it)
-    numbers.insert(std::get<1>(it->first));
+    if (lane.empty() || texts_.text(std::get<2>(it->first)) == lane)
+      numbers.insert(std::get<1>(it->first));
   return numbers;
 }
 

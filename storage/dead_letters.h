@@ -56,9 +56,10 @@ class DeadLetters {
   virtual std::map<std::pair<std::string, std::string>, uint64_t> counts() const = 0;
   virtual uint64_t bytes() const = 0;  // of the files
   // The live letters of all lanes for one event, and the numbers of all of a shard in [first,
-  // last].
+  // last], or of one lane.
   virtual std::vector<StateSnapshot::Failed> failed_at(Position position) const = 0;
-  virtual std::set<uint64_t> numbers(unsigned shard, uint64_t first, uint64_t last) const = 0;
+  virtual std::set<uint64_t> numbers(unsigned shard, uint64_t first, uint64_t last,
+                                     std::string_view lane = {}) const = 0;
   virtual std::vector<StateSnapshot::Failed> failed() const = 0;
 
   // ---- state thread

@@ -95,7 +95,8 @@ class DeadLettersImpl final : public DeadLetters {
   std::map<std::pair<std::string, std::string>, uint64_t> counts() const override;
   uint64_t bytes() const override;
   std::vector<StateSnapshot::Failed> failed_at(Position position) const override;
-  std::set<uint64_t> numbers(unsigned shard, uint64_t first, uint64_t last) const override;
+  std::set<uint64_t> numbers(unsigned shard, uint64_t first, uint64_t last,
+                             std::string_view lane) const override;
   std::vector<StateSnapshot::Failed> failed() const override;
 
   Result<Effect> append(const LaneUpdate& update) override;

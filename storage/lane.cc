@@ -10,4 +10,11 @@ uint64_t LaneShard::low() const {
   return lowest;
 }
 
+uint64_t LaneShard::backlog_low() const {
+  uint64_t lowest = frontier;
+  for (const auto& [number, range] : open)
+    if (!range.owner.starts_with(OpenRange::kRequeued)) lowest = std::min(lowest, range.first);
+  return lowest;
+}
+
 }  // namespace weir::storage

@@ -65,8 +65,11 @@ struct LaneShard {
   uint64_t start = 1;     // the first number that ever was this lane's (from_latest starts late)
   uint64_t frontier = 1;  // the next number to be taken
   uint64_t floor = 1;     // everything below was given up (drop_oldest): nothing opens below it
+  uint64_t ended = 0;     // of a removed destination: it takes nothing from here on; 0: it is there
   std::map<uint64_t, OpenRange> open;  // by batch number
   uint64_t low() const;                // the first unfinished number: what holds a segment
+  // The same without what is sent once more on somebody's order: what counts against the limits.
+  uint64_t backlog_low() const;
 };
 
 // Since the lane was made; an event that is replayed counts again.
@@ -88,6 +91,8 @@ struct LaneState {
   // The owner's own bytes, durable with the update that sets them; nobody else looks inside.
   std::string note;
   static constexpr size_t kMaxNoteBytes = 16 << 10;
+  // A destination that is no longer configured. It keeps its position and holds nothing.
+  bool removed() const { return !shards.empty() && shards.front().ended != 0; }
 };
 
 // A failed event, copied out of the log so that it outlives its segment.
@@ -130,6 +135,18 @@ struct ExpiredRange {
   uint64_t events = 0;
   int64_t at_ms = 0;
   std::string reason;  // "max_backlog_bytes", "max_backlog_age", "retry_window"
+};
+
+// What a lane has finished and is to go over once more; numbers, inclusive.
+struct ReplayRange {
+  uint16_t shard = 0;
+  uint64_t first = 0;
+  uint64_t last = 0;
+};
+struct Replayed {
+  uint64_t events = 0;   // open again
+  uint64_t failed = 0;   // left out: dead letters, which have a requeue of their own, and discarded
+  uint64_t pending = 0;  // left out: not finished, so they come anyway
 };
 
 // What one step of a lane changes, applied in one transaction: all of it or nothing.

@@ -187,9 +187,9 @@ RetentionInput Maintenance::describe(uint64_t disk_free) {
   }
   input.lanes = parts_.state.retention_lanes();
   for (RetentionLane& lane : input.lanes) {
-    for (unsigned shard = 0; shard < lane.low.size(); ++shard) {
-      if (lane.low[shard] >= parts_.log.end(shard)) continue;
-      const int64_t received = parts_.log.received_ms(shard, lane.low[shard]);
+    for (unsigned shard = 0; shard < lane.backlog.size(); ++shard) {
+      if (lane.backlog[shard] >= parts_.log.end(shard)) continue;
+      const int64_t received = parts_.log.received_ms(shard, lane.backlog[shard]);
       if (received != 0 && (lane.oldest_pending_ms == 0 || received < lane.oldest_pending_ms))
         lane.oldest_pending_ms = received;
     }
@@ -283,6 +283,9 @@ void Maintenance::judge_pressure(const RetentionPlan& plan) {
   const int64_t now = parts_.clock.monotonic_ns();
   disk_percent_.set(plan.disk.percent);
   lag_percent_.set(plan.lag.percent);
+  const PressureLimits limits = parts_.pressure_limits.get();
+  disk_pressure_.set_limits(limits);
+  lag_pressure_.set_limits(limits);
   const PressureLevel disk = disk_pressure_.look(plan.disk.percent, now);
   const PressureLevel lag = lag_pressure_.look(plan.lag.percent, now);
   Pressure pressure;

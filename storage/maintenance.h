@@ -36,6 +36,7 @@ class Maintenance {
     MetricRegistry& metrics;
     Admission& admission;
     std::atomic<Pressure>& pressure;
+    const SharedPressureLimits& pressure_limits;
     State& state;
     LogReader& log;
     std::vector<SegmentSet*> sets;

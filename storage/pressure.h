@@ -8,6 +8,7 @@
 //   2. A level rises by one step at a time, each at least kStepNs after the one before.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string_view>
 
@@ -34,6 +35,23 @@ struct PressureLimits {
 };
 PressureLevel pressure_level(unsigned percent, const PressureLimits& limits);
 
+// The same where threads read them while a reload replaces them: one word, one relaxed load.
+class SharedPressureLimits {
+ public:
+  PressureLimits get() const {
+    const uint32_t packed = packed_.load(std::memory_order_relaxed);
+    return {packed & 0xff, packed >> 8 & 0xff, packed >> 16 & 0xff};
+  }
+  void set(const PressureLimits& limits) {
+    packed_.store(limits.ready | limits.shed_low << 8 | limits.shed_normal << 16,
+                  std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<uint32_t> packed_{PressureLimits().ready | PressureLimits().shed_low << 8 |
+                                PressureLimits().shed_normal << 16};
+};
+
 // The level over time.
 class PressureSteps {
  public:
@@ -45,9 +63,10 @@ class PressureSteps {
   PressureLevel look(unsigned percent, int64_t now_ns);
   // A higher level waits for its step: look again soon.
   bool rising() const { return rising_; }
+  void set_limits(const PressureLimits& limits) { limits_ = limits; }
 
  private:
-  const PressureLimits limits_;
+  PressureLimits limits_;
   PressureLevel level_ = PressureLevel::kNone;
   int64_t stepped_ns_ = INT64_MIN / 2;
   bool rising_ = false;

@@ -23,6 +23,10 @@ uint64_t low_of(const RetentionLane& lane, unsigned shard) {
   return shard < lane.low.size() ? lane.low[shard] : 1;
 }
 
+uint64_t backlog_of(const RetentionLane& lane, unsigned shard) {
+  return shard < lane.backlog.size() ? lane.backlog[shard] : low_of(lane, shard);
+}
+
 bool is_empty(const RetentionSegment& segment) { return segment.first > segment.last; }
 
 bool drops_oldest(const RetentionLane& lane) {
@@ -112,13 +116,14 @@ class Planner {
       for (size_t i = 0; i < segments.size(); ++i) {
         if (is_empty(segments[i])) continue;
         if (newest_[shard][i] + lane.options.max_backlog_age_ms >= input_.now_ms) break;
+        if (segments[i].last < backlog_of(lane, shard)) continue;
         expire(lane, shard, segments[i].last, "max_backlog_age");
       }
     }
   }
 
   uint64_t low_after_expiry(const RetentionLane& lane, unsigned shard) const {
-    uint64_t low = low_of(lane, shard);
+    uint64_t low = backlog_of(lane, shard);
     for (const Expiry& expiry : plan_.expiries)
       if (expiry.lane == lane.options.name && expiry.shard == shard)
         low = std::max(low, expiry.last + 1);
@@ -370,7 +375,7 @@ uint64_t backlog_bytes(const RetentionLane& lane,
   uint64_t bytes = 0;
   for (unsigned shard = 0; shard < shards.size(); ++shard)
     for (const RetentionSegment& segment : shards[shard])
-      bytes += bytes_from(segment, low_of(lane, shard));
+      bytes += bytes_from(segment, backlog_of(lane, shard));
   return bytes;
 }
 

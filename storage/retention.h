@@ -39,8 +39,10 @@ struct RetentionSegment {
 struct RetentionLane {
   LaneOptions options;
   std::vector<uint64_t> low;  // per shard: the first unfinished number (LaneShard::low())
-  int64_t oldest_pending_ms =
-      0;              // received time of the oldest unfinished event; 0: none or unknown
+  // The same without what is sent once more on somebody's order, which holds its segments but is no
+  // backlog (LaneShard::backlog_low()); empty: as low.
+  std::vector<uint64_t> backlog;
+  int64_t oldest_pending_ms = 0;  // received time of the backlog's oldest event; 0: none or unknown
   bool idle = false;  // its owner was silent for max_idle: it holds nothing past retention
 };
 

@@ -90,20 +90,39 @@ Status StateImpl::add_configured_lane(StateWork& work, const LaneOptions& option
   record->options = options;
   record->holds = true;
   record->state.max_idle_ms = options.max_idle_ms;
+  for (LaneShard& shard : record->state.shards) shard.ended = 0;
+  return {};
+}
+
+// Lanes are these; a destination that is not among them ends where the log ends now.
+Status StateImpl::configure(StateWork& work, const std::vector<LaneOptions>& lanes,
+                            const std::vector<uint64_t>& ends) {
+  for (const LaneOptions& lane : lanes) WEIR_RETURN_IF_ERROR(add_configured_lane(work, lane, ends));
+  for (const std::string& name : work.lane_names()) {
+    const bool configured = std::any_of(lanes.begin(), lanes.end(),
+                                        [&](const LaneOptions& lane) { return lane.name == name; });
+    LaneRecord& record = *work.lane(name);
+    if (configured || record.state.kind != LaneKind::kDestination) continue;
+    record.holds = false;
+    if (record.state.removed()) continue;
+    for (size_t shard = 0; shard < record.state.shards.size(); ++shard) {
+      LaneShard& at = record.state.shards[shard];
+      at.ended = std::max(at.frontier, shard < ends.size() ? ends[shard] : 0);
+    }
+  }
   return {};
 }
 
 Status StateImpl::start(const std::vector<LaneOptions>& lanes, const std::vector<uint64_t>& ends) {
   WEIR_CHECK(!running_ && !stopped_, "State::start called twice");
   started_ns_ = clock_.monotonic_ns();
-  const auto configure = [&](StateWork& work) -> Status {
-    for (const LaneOptions& lane : lanes)
-      WEIR_RETURN_IF_ERROR(add_configured_lane(work, lane, ends));
+  const auto begin = [&](StateWork& work) -> Status {
+    WEIR_RETURN_IF_ERROR(configure(work, lanes, ends));
     WEIR_RETURN_IF_ERROR(work.put_number(state_key::kClean, 0));
     WEIR_RETURN_IF_ERROR(work.put_number(state_key::kDeadLetterMark, letters_->mark()));
     return reserve_batches(work, next_batch_.load());
   };
-  WEIR_RETURN_IF_ERROR(in_transaction(configure));
+  WEIR_RETURN_IF_ERROR(in_transaction(begin));
   for (const auto& record : published_.all_lanes()) {
     if (record->holds) continue;
     log::warn("destination_not_configured",
@@ -189,7 +208,10 @@ std::vector<RetentionLane> StateImpl::retention_lanes() const {
     RetentionLane lane;
     lane.options = record->options;
     lane.idle = is_idle(*record);
-    for (const LaneShard& shard : record->state.shards) lane.low.push_back(shard.low());
+    for (const LaneShard& shard : record->state.shards) {
+      lane.low.push_back(shard.low());
+      lane.backlog.push_back(shard.backlog_low());
+    }
     lanes.push_back(std::move(lane));
   }
   return lanes;
@@ -300,7 +322,8 @@ int64_t oldest_pending_ms(const LaneState& lane, const LogView& log) {
   int64_t oldest = 0;
   for (unsigned shard = 0; shard < lane.shards.size() && shard < log.shards(); ++shard) {
     const uint64_t low = lane.shards[shard].low();
-    if (low >= log.end(shard)) continue;
+    const uint64_t ended = lane.shards[shard].ended;
+    if (low >= log.end(shard) || (ended != 0 && low >= ended)) continue;
     const int64_t received = log.received_ms(shard, low);
     if (received > 0 && (oldest == 0 || received < oldest)) oldest = received;
   }

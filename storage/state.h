@@ -131,7 +131,9 @@ class State {
   virtual Result<uint64_t> requeue_expired(std::string_view lane,
                                            const std::vector<ExpiredRange>& ranges,
                                            const LogView& log) = 0;
-  virtual uint64_t next_batch_number() = 0;  // never blocks
+  virtual Result<Replayed> replay(std::string_view lane, const std::vector<ReplayRange>& ranges,
+                                  const LogView& log) = 0;  // as Store::replay
+  virtual uint64_t next_batch_number() = 0;                 // never blocks
   virtual Result<std::vector<DeliveryRow>> deliveries(std::string_view lane,
                                                       Position position) const = 0;
   virtual Result<std::vector<ExpiredRange>> expired(std::string_view lane) const = 0;

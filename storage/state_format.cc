@@ -170,6 +170,7 @@ std::string encode_lane(const LaneState& lane) {
   append_signed(out, lane.active_ms);
   append_signed(out, lane.max_idle_ms);
   append_sized_bytes(out, lane.note);
+  for (const LaneShard& shard : lane.shards) append_varint(out, shard.ended);
   return out;
 }
 
@@ -297,6 +298,8 @@ bool read_lane(ByteReader in, LaneRecord* lane) {
     lane->state.max_idle_ms = read_signed(in);
     lane->state.note = std::string(in.sized_bytes());
   }
+  if (!in.at_end())  // written since it is known where a removed destination ended
+    for (LaneShard& shard : lane->state.shards) shard.ended = in.varint();
   return in.ok() && !lane->state.name.empty();
 }
 

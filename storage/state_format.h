@@ -10,7 +10,8 @@
 //   'S' shard:be16                   what is left of deleted segments: lowest live number, totals
 //   'P' shard:be16 tenant            the same per tenant
 //   'L' lane:be32                    name, kind, per shard start/frontier/floor, counts, and, since
-//                                    there are consumers: active_ms max_idle_ms note
+//                                    there are consumers: active_ms max_idle_ms note, and then
+//                                    per shard where it ended (0: it did not)
 //   'T' lane:be32 tenant             counts
 //   'O' lane:be32 batch:be64         open range
 //   'X' lane:be32 shard:be16 first:be64            expired range

@@ -67,6 +67,8 @@ class StateImpl final : public State {
                          const std::vector<uint64_t>& ends) override;
   Result<uint64_t> requeue_expired(std::string_view lane, const std::vector<ExpiredRange>& ranges,
                                    const LogView& log) override;
+  Result<Replayed> replay(std::string_view lane, const std::vector<ReplayRange>& ranges,
+                          const LogView& log) override;
   uint64_t next_batch_number() override;
   Result<std::vector<DeliveryRow>> deliveries(std::string_view lane,
                                               Position position) const override;
@@ -109,6 +111,8 @@ class StateImpl final : public State {
   void hand_back(LaneUpdate* update, Status outcome);
   Status add_configured_lane(StateWork& work, const LaneOptions& lane,
                              const std::vector<uint64_t>& ends);
+  Status configure(StateWork& work, const std::vector<LaneOptions>& lanes,
+                   const std::vector<uint64_t>& ends);
 
   // ---- any thread
   Status run_on_thread(const Operation& operation);

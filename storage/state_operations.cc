@@ -7,6 +7,8 @@
 namespace weir::storage {
 namespace {
 
+constexpr std::string_view kDiscarded = "discarded";
+
 void take_one(uint64_t& count) { count -= std::min<uint64_t>(count, 1); }
 
 // Whether a lane that counts gave the number up (a row of its expired ranges covers it).
@@ -68,7 +70,7 @@ void decide_letters(StateWork& work, LaneRecord& lane, const DeadLetters::Effect
       row.first = row.last = position.number;
       row.events = 1;
       row.at_ms = now_ms;
-      row.reason = "discarded";
+      row.reason = kDiscarded;
       // Below the lowest live number rows stay single, so that settle() finds them.
       if (position.number < work.past()[position.shard].lowest_live) {
         lane.expired[{row.shard, row.first}] = row;
@@ -106,6 +108,53 @@ Status count_set(const LogView& log, unsigned shard, IntervalSet& set, TenantCou
   for (const Interval& interval : set.intervals())
     WEIR_RETURN_IF_ERROR(count_events(log, shard, interval, into));
   return {};
+}
+
+// Given up no longer. A row may count fewer events than lie in its range: the others were filtered
+// out when a batch was made of it. Whose they were is known only in proportion.
+void take_expired(LaneRecord& lane, const TenantCounts& there, uint64_t given_up,
+                  LaneDelta* delta) {
+  const auto take = [](OutcomeCounts& counts, uint64_t events) {
+    counts.expired -= std::min(counts.expired, events);
+  };
+  take(lane.state.counts, given_up);
+  for (const auto& [tenant, count] : there.tenants) {
+    take(lane.state.tenants[tenant], count * std::min(given_up, there.events) / there.events);
+    delta->tenants.insert(tenant);
+  }
+}
+
+OpenRange requeued_range(const ReplayRange& numbers, int64_t now_ms) {
+  OpenRange range;
+  range.shard = numbers.shard;
+  range.first = numbers.first;
+  range.last = numbers.last;
+  range.state = RangeState::kDelayed;
+  range.opened_ms = now_ms;
+  range.owner = OpenRange::kRequeued;
+  return range;
+}
+
+// What stays of a row of which [first, last] is opened again; how many events that takes from it.
+uint64_t cut_row(const ExpiredRange& row, uint64_t first, uint64_t last,
+                 std::vector<ExpiredRange>* rest) {
+  const uint64_t width = row.last - row.first + 1;
+  uint64_t taken = row.events;
+  ExpiredRange piece = row;
+  if (row.first < first) {
+    piece.last = first - 1;
+    piece.events = row.events * (first - row.first) / width;
+    taken -= piece.events;
+    rest->push_back(piece);
+  }
+  if (row.last > last) {
+    piece = row;
+    piece.first = last + 1;
+    piece.events = row.events * (row.last - last) / width;
+    taken -= piece.events;
+    rest->push_back(piece);
+  }
+  return taken;
 }
 
 // Retention decided by an older look at the lanes: what was requeued since then stays.
@@ -168,31 +217,88 @@ Status apply_requeue(StateWork& work, LaneRecord& lane, const ExpiredRange& rang
   TenantCounts there;
   WEIR_RETURN_IF_ERROR(count_events(log, range.shard, {range.first, range.last}, &there));
   LaneDelta& delta = work.delta(lane);
-  // A row may count fewer events than lie in its range: the others were filtered out when a batch
-  // was made of it. Whose they were is known only in proportion.
-  const uint64_t counted = row->second.events;
-  const auto take = [&](OutcomeCounts& counts, uint64_t given_up) {
-    counts.expired -= std::min(counts.expired, given_up);
-  };
-  take(lane.state.counts, counted);
-  for (const auto& [tenant, count] : there.tenants) {
-    take(lane.state.tenants[tenant], count * std::min(counted, there.events) / there.events);
-    delta.tenants.insert(tenant);
-  }
-  OpenRange open;
+  take_expired(lane, there, row->second.events, &delta);
+  OpenRange& open = shard.open[number] =
+      requeued_range({range.shard, range.first, range.last}, now_ms);
   open.number = number;
-  open.shard = range.shard;
-  open.first = range.first;
-  open.last = range.last;
-  open.state = RangeState::kDelayed;
-  open.opened_ms = now_ms;
-  open.owner = OpenRange::kRequeued;
-  shard.open[number] = open;
   shard.floor = std::min(shard.floor, range.first);
   delta.ranges.insert(number);
   delta.expired.insert(row->first);
   lane.expired.erase(row);
   *events += there.events;
+  return {};
+}
+
+Status plan_replay(StateWork& work, const LaneRecord& lane, const ReplayRange& range,
+                   const LogView& log, const DeadLetters& letters, int64_t now_ms,
+                   LaneUpdate* opened, Replayed* replayed) {
+  if (range.shard >= lane.state.shards.size())
+    return fail(ErrorCode::kInvalidArgument, "there is no shard {}", range.shard);
+  const uint64_t lowest = work.past()[range.shard].lowest_live;
+  if (range.first < lowest)
+    return fail(ErrorCode::kBusy, "events below {}-{} were deleted meanwhile; ask again",
+                range.shard, lowest);
+  const uint64_t last = std::min(range.last, log.end(range.shard) - 1);
+  if (range.first > last) return {};
+  IntervalSet wanted, failed;
+  wanted.add(range.first, last);
+  IntervalSet pending = unfinished(lane.state.shards[range.shard], range.first, last);
+  for (uint64_t number : letters.numbers(range.shard, range.first, last, lane.state.name))
+    failed.add(number, number);
+  for (const auto& [key, row] : lane.expired)
+    if (row.shard == range.shard && row.reason == kDiscarded)
+      failed.add(std::max(row.first, range.first), std::min(row.last, last));
+  failed = failed.without(pending, range.first, last);
+  IntervalSet left_out = pending;
+  left_out.add(failed);
+  IntervalSet again = wanted.without(left_out, range.first, last);
+  if (again.intervals().size() > kMaxOpenRanges / 2)
+    return fail(
+        ErrorCode::kLimit,
+        "events that failed cut the range into {} pieces, more than {} can be open at once; "
+        "requeue or discard them first, or replay it in parts",
+        again.intervals().size(), kMaxOpenRanges / 2);
+  for (const Interval& interval : again.intervals())
+    opened->put.push_back(requeued_range({range.shard, interval.first, interval.last}, now_ms));
+  TenantCounts all, waiting;
+  WEIR_RETURN_IF_ERROR(count_events(log, range.shard, {range.first, last}, &all));
+  WEIR_RETURN_IF_ERROR(count_set(log, range.shard, pending, &waiting));
+  uint64_t letters_left_out = 0;
+  for (const Interval& interval : failed.intervals())
+    letters_left_out += interval.last - interval.first + 1;
+  replayed->events += all.events - std::min(all.events, waiting.events + letters_left_out);
+  replayed->failed += letters_left_out;
+  replayed->pending += waiting.events;
+  return {};
+}
+
+Status reopen_given_up(StateWork& work, LaneRecord& lane, const OpenRange& range,
+                       const LogView& log) {
+  LaneShard& shard = lane.state.shards[range.shard];
+  shard.floor = std::min(shard.floor, range.first);
+  shard.start = std::min(shard.start, range.first);
+  LaneDelta& delta = work.delta(lane);
+  auto row = lane.expired.upper_bound({range.shard, range.first});
+  if (row != lane.expired.begin()) --row;  // it may reach into the range
+  std::vector<ExpiredRange> rest;
+  while (row != lane.expired.end() && row->first <= ExpiredKey{range.shard, range.last}) {
+    const ExpiredRange& given_up = row->second;
+    if (given_up.shard != range.shard || given_up.last < range.first) {
+      ++row;
+      continue;
+    }
+    TenantCounts there;
+    WEIR_RETURN_IF_ERROR(count_events(
+        log, range.shard,
+        {std::max(given_up.first, range.first), std::min(given_up.last, range.last)}, &there));
+    take_expired(lane, there, cut_row(given_up, range.first, range.last, &rest), &delta);
+    delta.expired.insert(row->first);
+    row = lane.expired.erase(row);
+  }
+  for (ExpiredRange& piece : rest) {
+    delta.expired.insert({piece.shard, piece.first});
+    lane.expired[{piece.shard, piece.first}] = std::move(piece);
+  }
   return {};
 }
 

@@ -373,17 +373,7 @@ Status StateImpl::delete_lane(std::string_view name) {
 
 Status StateImpl::configure_lanes(const std::vector<LaneOptions>& lanes,
                                   const std::vector<uint64_t>& ends) {
-  return run_on_thread([&](StateWork& work) -> Status {
-    for (const LaneOptions& lane : lanes)
-      WEIR_RETURN_IF_ERROR(add_configured_lane(work, lane, ends));
-    for (const std::string& name : work.lane_names()) {
-      const bool configured = std::any_of(
-          lanes.begin(), lanes.end(), [&](const LaneOptions& lane) { return lane.name == name; });
-      LaneRecord& record = *work.lane(name);
-      if (!configured && record.state.kind == LaneKind::kDestination) record.holds = false;
-    }
-    return {};
-  });
+  return run_on_thread([&](StateWork& work) { return configure(work, lanes, ends); });
 }
 
 Result<uint64_t> StateImpl::requeue_expired(std::string_view name,
@@ -408,6 +398,32 @@ Result<uint64_t> StateImpl::requeue_expired(std::string_view name,
   };
   WEIR_RETURN_IF_ERROR(run_on_thread(open));
   return events;
+}
+
+Result<Replayed> StateImpl::replay(std::string_view name, const std::vector<ReplayRange>& ranges,
+                                   const LogView& log) {
+  Replayed replayed;
+  const auto open = [&](StateWork& work) -> Status {
+    replayed = {};
+    LaneRecord* lane = work.lane(name);
+    if (lane == nullptr) return fail(ErrorCode::kNotFound, "there is no lane {}", name);
+    LaneUpdate opened;
+    for (const ReplayRange& range : ranges)
+      WEIR_RETURN_IF_ERROR(
+          plan_replay(work, *lane, range, log, *letters_, clock_.wall_ms(), &opened, &replayed));
+    for (OpenRange& range : opened.put)
+      range.number = next_batch_.fetch_add(1, std::memory_order_relaxed);
+    WEIR_RETURN_IF_ERROR(check_update(*lane, opened));
+    for (const OpenRange& range : opened.put) {
+      WEIR_RETURN_IF_ERROR(reopen_given_up(work, *lane, range, log));
+      if (range.number >= reserved_batches_)
+        WEIR_RETURN_IF_ERROR(reserve_batches(work, range.number + 1));
+    }
+    apply_update(*lane, opened, &work.delta(*lane));
+    return {};
+  };
+  WEIR_RETURN_IF_ERROR(run_on_thread(open));
+  return replayed;
 }
 
 Status StateImpl::expire(const std::vector<Expiry>& expiries, const LogView& log) {

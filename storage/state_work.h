@@ -100,6 +100,15 @@ Status apply_trim(StateWork& work, const SegmentTrim& trim, const LogView& log,
 Status apply_requeue(StateWork& work, LaneRecord& lane, const ExpiredRange& range, uint64_t number,
                      const LogView& log, int64_t now_ms, uint64_t* events);
 
+// Adds what of the range is to be opened again, without numbers, to *opened; counts into
+// *replayed. kBusy: some of it is deleted.
+Status plan_replay(StateWork& work, const LaneRecord& lane, const ReplayRange& range,
+                   const LogView& log, const DeadLetters& letters, int64_t now_ms,
+                   LaneUpdate* opened, Replayed* replayed);
+// What of the range was given up no longer is; nothing keeps it from being opened any more.
+Status reopen_given_up(StateWork& work, LaneRecord& lane, const OpenRange& range,
+                       const LogView& log);
+
 // A lane that starts now: at 1, or at the ends.
 LaneRecord make_lane(uint32_t id, const LaneOptions& options, unsigned shards,
                      const std::vector<uint64_t>& ends);

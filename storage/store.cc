@@ -113,6 +113,9 @@ class StoreImpl final : public Store, public WriterEvents {
                                    const std::vector<ExpiredRange>& ranges) override {
     return state_->requeue_expired(lane, ranges, *log_);
   }
+  Result<Replayed> replay(std::string_view lane, const std::vector<ReplayRange>& ranges) override {
+    return state_->replay(lane, ranges, *log_);
+  }
 
  private:
   void on_commit(unsigned shard, const CommitBlock& block) override;
@@ -147,6 +150,7 @@ class StoreImpl final : public Store, public WriterEvents {
 };
 
 Status StoreImpl::start() {
+  set_pressure_limits(options_.pressure);
   if (options_.shards == 0 || options_.shards > kMaxShards)
     return fail(ErrorCode::kInvalidArgument, "store.shards is {}, it must be 1 to {}",
                 options_.shards, kMaxShards);
@@ -164,10 +168,10 @@ Status StoreImpl::start() {
     sets.push_back(sets_[i].get());
     writers.push_back(writers_[i].get());
   }
-  maintenance_ =
-      std::make_unique<Maintenance>(Maintenance::Parts{options_, clock_, metrics_, admission_state_,
-                                                       pressure_, *state_, *log_, sets, writers},
-                                    std::move(orphans_));
+  maintenance_ = std::make_unique<Maintenance>(
+      Maintenance::Parts{options_, clock_, metrics_, admission_state_, pressure_, pressure_limits_,
+                         *state_, *log_, sets, writers},
+      std::move(orphans_));
   for (auto& writer : writers_) WEIR_RETURN_IF_ERROR(writer->start());
   maintenance_->start();
   return {};

@@ -155,6 +155,8 @@ class Store {
   // How near disk and backlogs are to that; one relaxed load.
   Pressure pressure() const { return pressure_.load(std::memory_order_relaxed); }
   virtual std::string pressure_detail() const = 0;
+  PressureLimits pressure_limits() const { return pressure_limits_.get(); }
+  void set_pressure_limits(const PressureLimits& limits) { pressure_limits_.set(limits); }
   virtual unsigned append_queue_percent() const = 0;  // of append_queue_bytes; one relaxed load
   // Refuses new events (Refusal::kDraining) until it is called with false.
   virtual void set_draining(bool draining) = 0;
@@ -204,10 +206,15 @@ class Store {
   // and their events on disk; returns how many events. The lane's owner has to be woken.
   virtual Result<uint64_t> requeue_expired(std::string_view lane,
                                            const std::vector<ExpiredRange>& ranges) = 0;
+  // Opens what the lane has finished of the ranges once more (OpenRange::requeued()), what it gave
+  // up as well. kBusy: some of it was deleted meanwhile. The lane's owner has to be woken.
+  virtual Result<Replayed> replay(std::string_view lane,
+                                  const std::vector<ReplayRange>& ranges) = 0;
 
  protected:
   std::atomic<Refusal> admission_{Refusal::kNone};
   std::atomic<Pressure> pressure_{};
+  SharedPressureLimits pressure_limits_;
 };
 
 // ---- tools; work on a directory whether or not a server has it open (they only read).

@@ -1,7 +1,6 @@
 #include "collector/admin/api.h"
 
 #include <charconv>
-#include <set>
 
 #include "collector/admin/metrics_text.h"
 #include "collector/admin/query_time.h"
@@ -126,6 +125,8 @@ const std::vector<Api::Route>& Api::routes() {
       {M::kDelete, "/api/v1/consumers/{name}", Need::kAdmin, true, &Api::consumer_delete},
       {M::kPost, "/api/v1/consumers/{name}/seek", Need::kAdmin, true, &Api::consumer_seek},
       {M::kPost, "/api/v1/consumers/{name}/replay", Need::kAdmin, true, &Api::consumer_replay},
+      {M::kPost, "/api/v1/destinations/{name}/replay", Need::kAdmin, true,
+       &Api::destination_replay},
       {M::kGet, "/api/v1/drain", Need::kAdmin, true, &Api::drain_state},
       {M::kPost, "/api/v1/drain", Need::kAdmin, true, &Api::drain},
       {M::kPost, "/api/v1/drain/resume", Need::kAdmin, true, &Api::drain_resume},
@@ -144,13 +145,9 @@ std::vector<Api::ServedPath> Api::served_paths() {
 Api::Api(const ApiDeps& deps, const std::vector<TokenOptions>& tokens, int64_t stats_cache_ttl_ms)
     : deps_(deps),
       stats_(deps.store, deps.forwarder, deps.metrics, deps.clock, deps.info),
-      failed_(deps.store, deps.edit_event,
-              [this] {
-                if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire))
-                  forwarder->wake();
-                if (deps_.leases != nullptr) deps_.leases->look_for_requeued();
-              }),
+      failed_(deps.store, deps.edit_event, [this] { wake_lanes(); }),
       consumers_(deps.leases, deps.clock),
+      destinations_(deps.store, deps.clock, [this] { wake_lanes(); }),
       ledger_(deps.store, deps.forwarder),
       dashboard_(deps.session_lifetime_ms),
       process_metrics_(deps.metrics),
@@ -182,6 +179,11 @@ void Api::on_wakeup() {
   if (!restart_streams_.exchange(false, std::memory_order_acq_rel)) return;
   live_.restart();
   tail_.restart();
+}
+
+void Api::wake_lanes() {
+  if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) forwarder->wake();
+  if (deps_.leases != nullptr) deps_.leases->look_for_requeued();
 }
 
 void Api::end_streams() {
@@ -387,6 +389,10 @@ Reply Api::consumer_delete(const Call& call) { return consumers_.remove(call.in.
 Reply Api::consumer_seek(const Call& call) { return consumers_.seek(call.in.text, call.body); }
 Reply Api::consumer_replay(const Call& call) { return consumers_.replay(call.in.text, call.body); }
 
+Reply Api::destination_replay(const Call& call) {
+  return destinations_.replay(call.in.text, call.body);
+}
+
 Reply Api::failed_expired(const Call& call) {
   return failed_.expired(call.expired_filter(), call.wants_text);
 }
@@ -407,13 +413,7 @@ Reply Api::drain_state(const Call& call) {
   json.begin_object().field("draining", draining).key("pending_by_lane").begin_object();
   std::vector<storage::LaneState> lanes = deps_.store.lanes();
   // A destination that is no longer configured keeps its position and takes nothing.
-  if (auto* forwarder = deps_.forwarder.load(std::memory_order_acquire)) {
-    std::set<std::string> configured;
-    for (const forwarder::LaneStatus& status : forwarder->status()) configured.insert(status.name);
-    std::erase_if(lanes, [&](const storage::LaneState& lane) {
-      return lane.kind == storage::LaneKind::kDestination && !configured.contains(lane.name);
-    });
-  }
+  std::erase_if(lanes, [](const storage::LaneState& lane) { return lane.removed(); });
   for (const storage::LaneState& lane : lanes) {
     const uint64_t waiting = lane_pending(deps_.store, lane);
     json.field(lane.name, waiting);

@@ -15,6 +15,7 @@
 #include "collector/admin/access.h"
 #include "collector/admin/consumers.h"
 #include "collector/admin/dashboard.h"
+#include "collector/admin/destinations.h"
 #include "collector/admin/failed.h"
 #include "collector/admin/ledger.h"
 #include "collector/admin/live_feed.h"
@@ -112,6 +113,7 @@ class Api : public http::Handler {
   Reply consumer_seek(const Call& call);
   Reply consumer_replay(const Call& call);
   Reply consumer_delete(const Call& call);
+  Reply destination_replay(const Call& call);
   Reply failed_expired(const Call& call);
   Reply expired_requeue(const Call& call);
   Reply event(const Call& call);
@@ -135,11 +137,13 @@ class Api : public http::Handler {
   Verdict check(const http::Request& request, Need need) const;
   void answer(http::Exchange& exchange, const Reply& reply);
   std::shared_ptr<const AccessTable> access() const;
+  void wake_lanes();  // something is to be sent or handed out once more
 
   ApiDeps deps_;
   Stats stats_;
   FailedEvents failed_;
   Consumers consumers_;
+  Destinations destinations_;
   Ledger ledger_;
   Dashboard dashboard_;
   ProcessMetrics process_metrics_;

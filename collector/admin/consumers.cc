@@ -1,9 +1,9 @@
 #include "collector/admin/consumers.h"
 
 #include <algorithm>
-#include <initializer_list>
 
 #include "collector/admin/consumer_json.h"
+#include "collector/admin/seek_body.h"
 #include "collector/event/json_value.h"
 
 namespace weir::admin {
@@ -105,32 +105,6 @@ Result<ConsumerOptions> read_consumer(std::string_view body) {
   return options;
 }
 
-// A member of the body that is the target of a seek.
-struct TargetMember {
-  std::string_view name;
-  forwarder::SeekTarget* target;
-  bool* found;
-};
-
-Status read_targets(std::string_view body, std::initializer_list<TargetMember> members) {
-  WEIR_ASSIGN_OR_RETURN(const JsonValue value, JsonValue::check(body));
-  if (!value.is_object()) return wrong("body", "a JSON object");
-  Status status;
-  value.each_member([&](std::string_view name, JsonValue place) {
-    for (const TargetMember& member : members) {
-      if (member.name != name) continue;
-      auto target = read_seek_target(place);
-      if (target)
-        *member.target = std::move(*target);
-      else
-        status = tl::unexpected(std::move(target).error());
-      *member.found = true;
-    }
-    return status.has_value();
-  });
-  return status;
-}
-
 }  // namespace
 
 Consumers::Consumers(forwarder::Leases* leases, const Clock& clock)
@@ -228,7 +202,8 @@ Reply Consumers::remove(std::string_view name) {
 Reply Consumers::seek(std::string_view name, std::string_view body) {
   auto call = make_call(PullKind::kSeek, name);
   bool has_to = false;
-  if (const Status read = read_targets(body, {{"to", &call->seek, &has_to}}); !read)
+  if (const Status read = read_places(body, clock_.wall_ms(), {{"to", &call->seek, &has_to}});
+      !read)
     return error_reply(read.error());
   if (!has_to) return error_reply(400, "invalid_argument", "\"to\" is missing");
   std::unique_ptr<PullCall> answered;
@@ -244,7 +219,8 @@ Reply Consumers::replay(std::string_view name, std::string_view body) {
   bool has_from = false;
   bool has_to = false;
   if (const Status read =
-          read_targets(body, {{"from", &call->seek, &has_from}, {"to", &call->until, &has_to}});
+          read_places(body, clock_.wall_ms(),
+                      {{"from", &call->seek, &has_from}, {"to", &call->until, &has_to}});
       !read)
     return error_reply(read.error());
   if (!has_from) return error_reply(400, "invalid_argument", "\"from\" is missing");

@@ -100,6 +100,8 @@ Result<Ledger::History> Ledger::history(Position position) {
   }
   for (const storage::LaneState& lane : store_.lanes()) {
     if (position.shard >= lane.shards.size()) continue;
+    const uint64_t ended = lane.shards[position.shard].ended;
+    if (ended != 0 && position.number >= ended) continue;  // removed before the event came
     WEIR_ASSIGN_OR_RETURN(auto fate_of_lane, fate(lane, event, letters));
     event.fates.push_back(std::move(fate_of_lane));
   }
@@ -195,6 +197,7 @@ Result<Ledger::Fate> Ledger::fate(const storage::LaneState& lane, const History&
   }
   if (number >= shard.frontier) {
     fate.state = "pending";
+    if (lane.removed()) fate.reason = "the destination is no longer configured";
     return fate;
   }
   WEIR_RETURN_IF_ERROR(tell_finished(event, &fate));

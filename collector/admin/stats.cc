@@ -87,9 +87,13 @@ uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lan
   uint64_t pending = 0;
   for (unsigned shard = 0; shard < lane.shards.size() && shard < store.shards(); ++shard) {
     const storage::LaneShard& state = lane.shards[shard];
-    const uint64_t end = store.committed_end(shard);
-    if (end > state.frontier) pending += end - state.frontier;
-    for (const auto& [number, range] : state.open) pending += range.last - range.first + 1;
+    // A removed destination holds nothing: of what it had not sent, what is still there counts.
+    const uint64_t first = state.ended == 0 ? 0 : store.shard_status(shard).first;
+    const uint64_t end = state.ended == 0 ? store.committed_end(shard) : state.ended;
+    const uint64_t frontier = std::max(state.frontier, first);
+    if (end > frontier) pending += end - frontier;
+    for (const auto& [number, range] : state.open)
+      if (range.last >= first) pending += range.last - std::max(range.first, first) + 1;
   }
   return pending;
 }
@@ -112,24 +116,32 @@ Live Stats::live() const {
   Live live;
   live.wall_ms = clock_.wall_ms();
   // Lanes before the total: what is committed in between must not look sent.
+  bool any_lane = false;
   for (const storage::LaneState& state : store_.lanes()) {
+    // A removed destination is shown as long as it left something behind, and counts nowhere else.
+    if (state.removed() && lane_pending(store_, state) == 0) continue;
     LiveLane& lane = live.lanes.emplace_back();
     lane.name = state.name;
     lane.kind = state.kind;
     lane.counts = state.counts;
     lane.pending = lane_pending(store_, state);
     lane.oldest_pending_ms = store_.oldest_pending_ms(state.name);
+    if (state.removed()) {
+      lane.status.state = "removed";
+      continue;
+    }
+    any_lane = true;
     live.pending = std::max(live.pending, lane.pending);
     live.failed += state.counts.failed + state.counts.expired;
   }
   if (forwarder::Forwarder* forwarder = forwarder_.load(std::memory_order_acquire))
     for (const forwarder::LaneStatus& status : forwarder->status())
       for (LiveLane& lane : live.lanes)
-        if (lane.name == status.name) lane.status = status;
+        if (lane.name == status.name && lane.status.state.empty()) lane.status = status;
   const storage::StoreTotals totals = store_.totals();
   live.accepted = totals.accepted;
   live.duplicates = totals.duplicates;
-  if (live.lanes.empty()) live.pending = totals.accepted;
+  if (!any_lane) live.pending = totals.accepted;
   // What failed anywhere has failed, even if it waits elsewhere.
   live.failed = std::min(live.failed, live.accepted);
   live.pending = std::min(live.pending, live.accepted - live.failed);
@@ -292,7 +304,9 @@ Result<std::string> Stats::fresh_json(bool forced) {
       if (lane.kind != kind) continue;
       const auto found = fresh.lanes.find(lane.name);
       json.key(lane.name).begin_object();
-      write_counts(json, found == fresh.lanes.end() ? storage::EventStates{} : found->second);
+      const storage::EventStates removed{lane.pending, lane.counts.sent,
+                                         lane.counts.failed + lane.counts.expired};
+      write_counts(json, found == fresh.lanes.end() ? removed : found->second);
       json.field("state", kind == storage::LaneKind::kConsumer ? "" : lane.status.state.c_str());
       json.end_object();
     }

@@ -1,5 +1,5 @@
-// Pull consumers and replays of a running server. The server renders both text and JSON; this only
-// asks and prints. Thread: the main thread.
+// Pull consumers, and replays, of a running server. The server renders both text and JSON; this
+// only asks and prints. Thread: the main thread.
 #include "collector/cli/client.h"
 #include "collector/json_writer.h"
 #include "collector/options/value.h"
@@ -9,7 +9,8 @@ namespace {
 
 constexpr const char* kPath = "/api/v1/consumers";
 constexpr const char* kPlaces =
-    "earliest, latest, a time (RFC 3339), or a seq per store shard (0-17 or 0-17,1-20)";
+    "earliest, latest, a time (RFC 3339, or 2h for two hours ago), or a seq per store shard (0-17 "
+    "or 0-17,1-20)";
 
 struct ConsumerFlags {
   ClientFlags client;
@@ -140,22 +141,44 @@ void add_consumer(CLI::App& app, Context& context) {
 }
 
 void add_replay(CLI::App& app, Context& context) {
-  CLI::App* verb =
-      app.add_subcommand("replay", "Hand out a part of the log to a pull consumer once more");
-  auto owner = std::make_shared<ConsumerFlags>();
-  ConsumerFlags& flags = *owner;
-  flags.to = "latest";
-  flags.client.add_to(*verb);
+  struct Flags {
+    ClientFlags client;
+    std::string destination;
+    std::string consumer;
+    std::string from;
+    std::string to = "latest";
+  };
+  CLI::App* verb = app.add_subcommand(
+      "replay",
+      "Send a part of the log to a destination, or hand it to a pull consumer, once more");
+  auto flags = std::make_shared<Flags>();
+  flags->client.add_to(*verb);
   add_json_flag(*verb, context);
-  verb->add_option("--consumer", flags.name, "Which one")->required();
-  verb->add_option("--from", flags.from, std::string("The first event: ") + kPlaces)
-      ->capture_default_str();
-  verb->add_option("--to", flags.to, "The first event that is not wanted")->capture_default_str();
-  verb->callback([owner, &context] {
+  verb->add_option("--destination", flags->destination, "To which destination");
+  verb->add_option("--consumer", flags->consumer, "Or to which consumer");
+  verb->add_option("--from", flags->from, std::string("The first event: ") + kPlaces)
+      ->default_str("earliest for a consumer");
+  verb->add_option("--to", flags->to, "The first event that is not wanted")->capture_default_str();
+  verb->callback([flags, &context] {
+    if (flags->destination.empty() == flags->consumer.empty()) {
+      complain("name a --destination or a --consumer");
+      context.exit_code = kUsage;
+      return;
+    }
+    if (flags->from.empty() && flags->consumer.empty()) {
+      complain("say --from where; --from earliest sends everything again");
+      context.exit_code = kUsage;
+      return;
+    }
+    if (flags->from.empty()) flags->from = "earliest";
     JsonWriter json;
-    json.begin_object().field("from", owner->from).field("to", owner->to).end_object();
-    HttpClient client = owner->client.client();
-    context.exit_code = ask(client, {"POST", path_of(*owner, "/replay"), json.take(), ""});
+    json.begin_object().field("from", flags->from).field("to", flags->to).end_object();
+    HttpClient client = flags->client.client();
+    const bool pushed = flags->consumer.empty();
+    const std::string path =
+        fmt::format("{}/{}/replay", pushed ? "/api/v1/destinations" : kPath,
+                    HttpClient::escape(pushed ? flags->destination : flags->consumer));
+    context.exit_code = ask(client, {"POST", path, json.take(), ""});
   });
 }
 

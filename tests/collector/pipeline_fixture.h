@@ -134,6 +134,10 @@ class FakeStore : public storage::Store {
                                    const std::vector<storage::ExpiredRange>&) override {
     return none();
   }
+  Result<storage::Replayed> replay(std::string_view,
+                                   const std::vector<storage::ReplayRange>&) override {
+    return none();
+  }
   void set_pressure(storage::Pressure pressure) { pressure_.store(pressure); }
   unsigned queue_percent = 0;
   void subscribe(Wakeup&) override {}
@@ -260,7 +264,7 @@ class PipelineTest : public ::testing::Test {
     store_ = std::make_unique<FakeStore>();
     loop_ = std::make_unique<FakeLoop>(clock_);
     metrics_ = std::make_unique<MetricRegistry>();
-    pressure_ = std::make_unique<PressureGauge>(*store_, budget_, storage::PressureLimits{});
+    pressure_ = std::make_unique<PressureGauge>(*store_, budget_);
     pipeline_ = Pipeline::create(
         options, {*loop_, *store_, clock_, *metrics_, nullptr, tokens_, pressure_.get()},
         table(keys));

@@ -150,6 +150,9 @@ class OpenApi(Case):
         self.ask("admin POST /api/v1/consumers/central/seek", 200, {"to": ["0-1", "1-1"]})
         self.ask("admin POST /api/v1/consumers/central/replay", 200, {"from": "earliest", "to": "latest"})
         self.ask("admin DELETE /api/v1/consumers/made", 200)
+        self.ask("admin POST /api/v1/destinations/shop/replay", 200, {"from": "0-1", "to": ["0-2"]})
+        self.ask("admin POST /api/v1/destinations/nobody/replay", 404, {"from": "1h"})
+        self.ask("admin POST /api/v1/destinations/shop/replay", 400, {"from": "soon"})
 
     def repair(self, weir):
         failed = lambda: weir.get_admin("/api/v1/failed?destination=shop").json["failed"]  # noqa: E731

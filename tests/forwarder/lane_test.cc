@@ -481,67 +481,6 @@ TEST_F(LaneTest, ARequeuedLettersAttemptsAndWindowGoOnAfterARestart) {
   EXPECT_EQ(letter.attempts, 1u + 4u);
 }
 
-TEST_F(LaneTest, ARequeuedExpiredRangeIsSentInBatchesBesideTheLog) {
-  options.retry.max_attempts = 1;
-  options.retry.base_ms = 1;
-  open();
-  store->append_many(25, "old");
-  deliver_all(503);
-  ASSERT_EQ(state().counts.expired, 25u);
-  const size_t before = destination->seen.size();
-  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
-  lane->look_for_requeued();
-  lane->look_for_requeued();  // told twice: adopted once
-  store->append_many(5, "new");
-  deliver_all(200);
-  std::multiset<std::string> again;
-  for (size_t i = before; i < destination->seen.size(); ++i) {
-    EXPECT_LE(destination->seen[i].ids.size(), 10u);
-    again.insert(destination->seen[i].ids.begin(), destination->seen[i].ids.end());
-  }
-  EXPECT_EQ(again.size(), 30u);
-  EXPECT_EQ(std::set<std::string>(again.begin(), again.end()).size(), 30u);
-  EXPECT_EQ(state().counts.sent, 30u);
-  EXPECT_TRUE(state().shards[0].open.empty());
-}
-
-TEST_F(LaneTest, AReplayGoesOnWhereItWasAfterACrash) {
-  options.retry.max_attempts = 1;
-  options.retry.base_ms = 1;
-  open();
-  store->append_many(40, "e");
-  deliver_all(503);
-  ASSERT_EQ(state().counts.expired, 40u);
-  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
-  lane->look_for_requeued();
-  turn();
-  destination->answer(200);
-  turn();
-  const uint64_t sent = state().counts.sent;
-  EXPECT_GT(sent, 0u);
-  crash();
-  deliver_all(200);
-  EXPECT_EQ(state().counts.sent, 40u);
-  EXPECT_TRUE(state().shards[0].open.empty());
-}
-
-TEST_F(LaneTest, ManyRequeuedLettersAreWorkedOffInBoundedMemory) {
-  FakeDisk disk;
-  for (uint64_t id = 1; id <= 1000; ++id) {
-    storage::DeadLetter letter;
-    letter.id = id;
-    letter.lane = "saas";
-    letter.position = {0, id};
-    letter.requeued = id % 2 == 0;
-    letter.payload = make_payload({.id = "d" + std::to_string(id)});
-    disk.letters[id] = letter;
-  }
-  open(std::move(disk));
-  deliver_all(200, 1200);
-  EXPECT_EQ(destination->seen.size(), 500u);
-  EXPECT_EQ(store->disk().letters.size(), 500u);
-}
-
 TEST_F(LaneTest, DrainingSendsWhatIsThereWithoutTheLinger) {
   open();
   store->append_many(3, "e");

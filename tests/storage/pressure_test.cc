@@ -45,5 +45,15 @@ TEST(Pressure, FallsAtOnceButNotForAFlutterAroundAMark) {
   EXPECT_FALSE(steps.rising());
 }
 
+TEST(Pressure, LimitsThatAreSharedAndReplacedStayWhole) {
+  SharedPressureLimits shared;
+  EXPECT_EQ(shared.get().ready, PressureLimits().ready);
+  EXPECT_EQ(shared.get().shed_normal, PressureLimits().shed_normal);
+  shared.set({1, 50, 100});
+  EXPECT_EQ(shared.get().ready, 1u);
+  EXPECT_EQ(shared.get().shed_low, 50u);
+  EXPECT_EQ(shared.get().shed_normal, 100u);
+}
+
 }  // namespace
 }  // namespace weir::storage

@@ -170,6 +170,26 @@ TEST(Retention, ABacklogAtItsLimitRefusesNewEvents) {
   EXPECT_EQ(plan_retention(in).refusal, Refusal::kNone);
 }
 
+TEST(Retention, AReplayHoldsItsSegmentsAndIsNoBacklog) {
+  RetentionInput in = input();
+  in.lanes = {lane("saas", {51}), lane("drops", {51}, BacklogPolicy::kDropOldest)};
+  for (RetentionLane& each : in.lanes) {
+    each.backlog = {340};
+    each.options.max_backlog_bytes = 1'500;
+    each.options.max_backlog_age_ms = 5 * kHour;
+  }
+  auto plan = plan_retention(in);
+  EXPECT_EQ(plan.refusal, Refusal::kNone);
+  EXPECT_LT(plan.lag.percent, 10u);
+  EXPECT_TRUE(plan.expiries.empty());
+  EXPECT_TRUE(plan.deletions.empty());
+  // Once the backlog itself is too old the replay goes with it: the oldest first.
+  in.lanes[1].backlog = {150};
+  plan = plan_retention(in);
+  ASSERT_EQ(plan.expiries.size(), 1u);
+  EXPECT_EQ(plan.expiries[0].last, 300u);
+}
+
 TEST(Retention, ABacklogThatDropsTheOldestGivesUpByBytes) {
   RetentionInput in = input();
   in.retention_ms = 100 * kHour;

@@ -154,6 +154,127 @@ TEST(State, FiveMillionEventsExpireAndAreRequeuedInABlink) {
   EXPECT_LT(Clock::system().monotonic_ns() - started, 5'000'000'000);
 }
 
+// A hundred events: up to 60 taken, 10 failed, 40 to 49 in flight.
+struct ReplayFixture {
+  TempDirectory directory;
+  StateFixture fixture{directory.path()};
+  FakeLog log;
+
+  ReplayFixture() {
+    log.fill(0, 50, "a");
+    log.fill(0, 50, "b");
+    EXPECT_TRUE(fixture.open());
+    LaneOwner owner(*fixture.state);
+    LaneUpdate update = update_of("saas");
+    update.frontiers = {{0, 61}};
+    update.put = {range_of(fixture.state->next_batch_number(), 40, 49)};
+    update.dead_letters = {letter_of(10, "http_400", "a")};
+    update.counts.failed = 1;
+    EXPECT_TRUE(owner.mark(update));
+  }
+  std::vector<std::pair<uint64_t, uint64_t>> requeued() const {
+    std::vector<std::pair<uint64_t, uint64_t>> ranges;
+    const LaneState lane = *fixture.state->lane("saas");
+    for (const auto& [number, range] : lane.shards[0].open)
+      if (range.requeued()) ranges.emplace_back(range.first, range.last);
+    return ranges;
+  }
+};
+
+using Ranges = std::vector<std::pair<uint64_t, uint64_t>>;
+
+TEST(State, AReplayOpensWhatWasFinishedAndLeavesOutWhatFailedOrComesAnyway) {
+  ReplayFixture saas;
+  const auto replayed = saas.fixture.state->replay("saas", {{0, 5, 80}}, saas.log);
+  ASSERT_TRUE(replayed) << replayed.error().message;
+  EXPECT_EQ(replayed->events, 45u);
+  EXPECT_EQ(replayed->failed, 1u);
+  EXPECT_EQ(replayed->pending, 30u);
+  EXPECT_EQ(saas.requeued(), (Ranges{{5, 9}, {11, 39}, {50, 60}}));
+  // A second time all of it comes anyway.
+  EXPECT_EQ(saas.fixture.state->replay("saas", {{0, 5, 80}}, saas.log)->events, 0u);
+  ASSERT_TRUE(saas.fixture.reopen());
+  EXPECT_EQ(saas.requeued(), (Ranges{{5, 9}, {11, 39}, {50, 60}}));
+  const LaneState lane = *saas.fixture.state->lane("saas");
+  EXPECT_EQ(lane.shards[0].frontier, 61u);
+  EXPECT_EQ(lane.shards[0].low(), 5u);           // it holds its segments
+  EXPECT_EQ(lane.shards[0].backlog_low(), 40u);  // and is no backlog
+  EXPECT_FALSE(saas.fixture.state->trim({0, 9, {}}, saas.log));
+  EXPECT_FALSE(saas.fixture.state->replay("nobody", {{0, 5, 80}}, saas.log));
+}
+
+TEST(State, AReplayTakesBackWhatWasGivenUpButNothingThatWasDiscarded) {
+  ReplayFixture saas;
+  State& state = *saas.fixture.state;
+  LaneOwner owner(state);
+  LaneUpdate update = update_of("saas");
+  ExpiredRange gone;
+  gone.first = 11;
+  gone.last = 30;
+  gone.events = 20;
+  gone.reason = "retry_window";
+  update.expired = {gone};
+  update.counts.expired = 20;
+  update.tenants["a"].expired = 20;
+  ASSERT_TRUE(owner.mark(update));
+  LaneUpdate discard = update_of("saas");
+  discard.dead_letter_changes.resize(1);
+  discard.dead_letter_changes[0].id = 1;
+  discard.dead_letter_changes[0].kind = LaneUpdate::DeadLetterChange::Kind::kDiscarded;
+  ASSERT_TRUE(owner.mark(discard));
+  const auto replayed = state.replay("saas", {{0, 1, 20}}, saas.log);
+  ASSERT_TRUE(replayed);
+  EXPECT_EQ(replayed->events, 19u);
+  EXPECT_EQ(replayed->failed, 1u);
+  EXPECT_EQ(saas.requeued(), (Ranges{{1, 9}, {11, 20}}));
+  const LaneState lane = *state.lane("saas");
+  EXPECT_EQ(lane.counts.expired, 11u);  // ten of the range, and the discarded one
+  EXPECT_EQ(lane.tenants.at("a").expired, 11u);
+  const auto rows = *state.expired("saas");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].reason, "discarded");
+  EXPECT_EQ(rows[1].first, 21u);
+  EXPECT_EQ(rows[1].events, 10u);
+}
+
+TEST(State, WhatIsDeletedCannotBeReplayed) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  FakeLog log;
+  log.fill(0, 60);
+  ASSERT_TRUE(fixture.open());
+  LaneOwner owner(*fixture.state);
+  LaneUpdate update = update_of("saas");
+  update.frontiers = {{0, 61}};
+  ASSERT_TRUE(owner.mark(update));
+  ASSERT_TRUE(fixture.state->trim({0, 30, log.counted(0, 1, 30)}, log));
+  log.remove_below(0, 31);
+  const auto refused = fixture.state->replay("saas", {{0, 30, 60}}, log);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kBusy);
+  EXPECT_EQ(fixture.state->replay("saas", {{0, 31, UINT64_MAX}}, log)->events, 30u);
+}
+
+TEST(State, ARemovedDestinationEndsWhereTheLogEndedThenAlsoAfterARestart) {
+  TempDirectory directory;
+  StateFixture fixture(directory.path());
+  fixture.options.lanes.push_back(lane_options("old"));
+  ASSERT_TRUE(fixture.open());
+  EXPECT_FALSE(fixture.state->lane("old")->removed());
+  ASSERT_TRUE(fixture.state->configure_lanes({lane_options("saas")}, {41}));
+  EXPECT_EQ(fixture.state->lane("old")->shards[0].ended, 41u);
+  // The log goes on; where it ended does not.
+  fixture.options.lanes = {lane_options("saas")};
+  fixture.ends = {90};
+  ASSERT_TRUE(fixture.reopen());
+  EXPECT_EQ(fixture.state->lane("old")->shards[0].ended, 41u);
+  ASSERT_TRUE(fixture.state->configure_lanes({lane_options("saas"), lane_options("old")}, {90}));
+  EXPECT_FALSE(fixture.state->lane("old")->removed());
+  // One that is missing at a start ends there.
+  ASSERT_TRUE(fixture.reopen());
+  EXPECT_EQ(fixture.state->lane("old")->shards[0].ended, 90u);
+}
+
 TEST(State, LanesFollowTheConfigurationAtRunTime) {
   TempDirectory directory;
   StateFixture fixture(directory.path());

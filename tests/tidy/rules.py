@@ -14,7 +14,7 @@ OWN = {
     "collector/http": ["collector/reactor/"],
     "collector/event": [],
     "collector/protocols": ["collector/event/", "collector/http/"],
-    "collector/admin": ["storage/", "forwarder/forwarder.h", "forwarder/leases.h",
+    "collector/admin": ["storage/", "forwarder/forwarder.h", "forwarder/leases.h", "forwarder/seek_target.h",
                         "collector/http/", "collector/reactor/", "collector/event/json_value.h",
                         "collector/json_writer.h", "collector/tap.h"],
     "collector/pull": ["storage/", "forwarder/compression.h", "forwarder/leases.h", "collector/http/",

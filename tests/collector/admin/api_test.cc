@@ -71,8 +71,14 @@ class ApiTest : public ::testing::Test {
   // Asks and waits for the answer.
   FakeExchange& ask(Method method, std::string_view target,
                     std::vector<http::Header> headers = {{"Host", "localhost"}}) {
+    return ask_with(method, target, {}, std::move(headers));
+  }
+  FakeExchange& ask_with(Method method, std::string_view target, std::string_view body,
+                         std::vector<http::Header> headers = {{"Host", "localhost"}}) {
     exchange_ = std::make_unique<FakeExchange>();
-    exchange_->set(method, target, std::move(headers));
+    target_ = target;
+    exchange_->set(method, target_, std::move(headers));
+    exchange_->set_body(body);
     api().on_request(*exchange_);
     for (int i = 0; exchange_->answers == 0 && i < 100; ++i) {
       loop_.wakeup().wait(100'000'000);
@@ -89,6 +95,7 @@ class ApiTest : public ::testing::Test {
   http::test::FakeLoop loop_;
   bool reload_works_ = true;
   std::vector<std::unique_ptr<FakeExchange>> slow_;
+  std::string target_;  // of exchange_
   std::unique_ptr<FakeExchange> exchange_;
   std::unique_ptr<Api> api_;
 };
@@ -417,6 +424,85 @@ TEST_F(ApiTest, AQuickQuestionDoesNotWaitForSlowOnes) {
   api().on_request(too_much);
   EXPECT_EQ(too_much.status, 503);
   slow_ = std::move(slow);
+}
+
+TEST_F(ApiTest, AReplayOfADestinationGoesOverTheNumbersItsPlacesMean) {
+  storage::LaneState lane;
+  lane.name = "saas";
+  lane.shards.resize(1);
+  store_.lane_states = {lane};
+  store_.shard.first = 1;
+  store_.shard.end = 101;
+  store_.received_ms = [](uint64_t number) { return static_cast<int64_t>(number) * 1'000; };
+  const auto replay = [&](std::string_view name, std::string_view body) -> FakeExchange& {
+    return ask_with(Method::kPost, "/api/v1/destinations/" + std::string(name) + "/replay", body);
+  };
+  EXPECT_EQ(replay("saas", R"({"from":"0-5","to":"0-20"})").body,
+            R"({"replayed":7,"failed":2,"pending":1})");
+  EXPECT_EQ(store_.replayed_lane, "saas");
+  ASSERT_EQ(store_.replayed_ranges.size(), 1u);
+  EXPECT_EQ(store_.replayed_ranges[0].first, 5u);
+  EXPECT_EQ(store_.replayed_ranges[0].last, 19u);
+  EXPECT_EQ(replay("saas", R"({"from":"1970-01-01T00:00:30Z"})").status, 200);
+  EXPECT_EQ(store_.replayed_ranges[0].first, 30u);
+  EXPECT_EQ(store_.replayed_ranges[0].last, 100u);
+  EXPECT_EQ(replay("saas", "{}").status, 400);
+  EXPECT_EQ(replay("saas", R"({"from":"7-1"})").status, 400);
+  EXPECT_EQ(replay("saas", R"({"from":"soon"})").status, 400);
+  EXPECT_EQ(replay("other", R"({"from":"earliest"})").status, 404);
+  EXPECT_EQ(ask(Method::kPost, "/api/v1/destinations/saas/pause").status, 404);
+  store_.lane_states[0].shards[0].ended = 50;
+  EXPECT_EQ(replay("saas", R"({"from":"earliest"})").status, 404);
+  store_.lane_states[0].shards[0].ended = 0;
+  store_.lane_states[0].kind = storage::LaneKind::kConsumer;
+  EXPECT_THAT(replay("saas", R"({"from":"earliest"})").body, HasSubstr("--consumer saas"));
+}
+
+TEST_F(ApiTest, AReplayOfWhatIsNoLongerOnDiskIsRefusedAndToldFromWhereItCanBegin) {
+  storage::LaneState lane;
+  lane.name = "saas";
+  lane.shards.resize(1);
+  store_.lane_states = {lane};
+  store_.shard.first = 50;
+  store_.shard.end = 101;
+  store_.received_ms = [](uint64_t number) { return static_cast<int64_t>(number) * 1'000; };
+  for (const char* from : {"0-49", "1970-01-01T00:00:49Z"}) {
+    const FakeExchange& refused = ask_with(Method::kPost, "/api/v1/destinations/saas/replay",
+                                           fmt::format(R"({{"from":"{}"}})", from));
+    EXPECT_EQ(refused.status, 409);
+    EXPECT_THAT(refused.body, HasSubstr("not_retained"));
+    EXPECT_THAT(refused.body, HasSubstr("it can begin at 0-50"));
+    EXPECT_THAT(refused.body, HasSubstr("1970-01-01T00:00:50"));
+  }
+  EXPECT_EQ(store_.replayed_lane, "");
+  for (const char* from : {"0-50", "earliest", "1970-01-01T00:00:50Z", "latest"})
+    EXPECT_EQ(ask_with(Method::kPost, "/api/v1/destinations/saas/replay",
+                       fmt::format(R"({{"from":"{}"}})", from))
+                  .status,
+              200)
+        << from;
+}
+
+TEST_F(ApiTest, ARemovedDestinationIsShownAsLongAsItLeftSomethingBehind) {
+  storage::LaneState lane;
+  lane.name = "gone";
+  lane.shards.resize(1);
+  lane.shards[0].frontier = 40;
+  lane.shards[0].ended = 60;
+  storage::LaneState done = lane;
+  done.name = "done";
+  done.shards[0].frontier = 60;
+  store_.lane_states = {lane, done};
+  store_.shard.first = 50;  // what lies below was deleted
+  store_.shard.end = 101;
+  store_.store_totals.accepted = 100;
+  const std::string body = ask(Method::kGet, "/api/v1/live-counters").body;
+  EXPECT_THAT(body, HasSubstr(R"("gone":{"pending":10,)"));
+  EXPECT_THAT(body, HasSubstr(R"("state":"removed")"));
+  EXPECT_THAT(body, Not(HasSubstr("\"done\"")));
+  EXPECT_THAT(body, HasSubstr(R"({"pending":100,)"));  // nobody is there who would take them
+  EXPECT_THAT(ask(Method::kGet, "/api/v1/stats?fresh=1").body,
+              HasSubstr(R"("gone":{"pending":10,"sent":0,"failed":0,"state":"removed")"));
 }
 
 }  // namespace

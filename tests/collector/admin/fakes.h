@@ -2,6 +2,8 @@
 // tests.
 #pragma once
 
+#include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -9,6 +11,8 @@
 #include <vector>
 
 #include "collector/http/exchange.h"
+#include "collector/http/server.h"
+#include "storage/base/check.h"
 #include "storage/store.h"
 
 namespace weir::admin {
@@ -26,8 +30,14 @@ class FakeStore : public storage::Store {
   std::unique_ptr<storage::Appender> make_appender(Wakeup&) override { return nullptr; }
   storage::ShardStatus shard_status(unsigned) const override { return shard; }
   uint64_t committed_end(unsigned) const override { return shard.end; }
-  Result<storage::ReadResult> read(unsigned, uint64_t, const storage::ReadLimits&,
-                                   FunctionRef<bool(const storage::StoredEvent&)>) override {
+  Result<storage::ReadResult> read(unsigned, uint64_t from, const storage::ReadLimits&,
+                                   FunctionRef<bool(const storage::StoredEvent&)> visit) override {
+    if (received_ms != nullptr && from < shard.end) {
+      storage::StoredEvent event;
+      event.position = {0, std::max(from, shard.first)};
+      event.received_ms = received_ms(event.position.number);
+      visit(event);
+    }
     return storage::ReadResult{};
   }
   Result<std::optional<Position>> find(std::string_view, std::string_view) override {
@@ -40,6 +50,12 @@ class FakeStore : public storage::Store {
     set_admission(draining ? storage::Refusal::kDraining : storage::Refusal::kNone);
   }
   Status configure_lanes(const std::vector<storage::LaneOptions>&) override { return {}; }
+  Result<storage::Replayed> replay(std::string_view lane,
+                                   const std::vector<storage::ReplayRange>& ranges) override {
+    replayed_lane = lane;
+    replayed_ranges = ranges;
+    return storage::Replayed{7, 2, 1};
+  }
   Result<uint64_t> requeue_expired(std::string_view,
                                    const std::vector<storage::ExpiredRange>& ranges) override {
     uint64_t events = 0;
@@ -53,7 +69,9 @@ class FakeStore : public storage::Store {
   void unsubscribe(Wakeup&) override {}
   uint64_t next_batch_number() override { return 1; }
   std::string batch_id(uint64_t number) const override { return std::to_string(number); }
-  Result<storage::LaneState> lane(std::string_view) const override {
+  Result<storage::LaneState> lane(std::string_view name) const override {
+    for (const storage::LaneState& state : lane_states)
+      if (state.name == name) return state;
     return fail(ErrorCode::kNotFound, "no such lane");
   }
   std::vector<storage::LaneState> lanes() const override { return lane_states; }
@@ -124,8 +142,11 @@ class FakeStore : public storage::Store {
   storage::EventPlace event_place;
   std::vector<storage::ExpiredRange> expired_ranges;
   std::vector<storage::ExpiredRange> requeued_ranges;
+  std::string replayed_lane;
+  std::vector<storage::ReplayRange> replayed_ranges;
   storage::StoreTotals store_totals;
   storage::ShardStatus shard;
+  std::function<int64_t(uint64_t number)> received_ms;  // null: nothing can be read
   storage::FreshCounts fresh;
   Status update_outcome;
   std::atomic<int> counted{0};
@@ -173,6 +194,12 @@ class FakeExchange : public http::Exchange {
     request_.headers = std::move(request_headers);
     return *this;
   }
+  void set_body(std::string_view text) {
+    if (text.empty()) return;
+    WEIR_CHECK(budget_.reserve(request_.body, text.size() + 1), "no memory for a body");
+    std::copy(text.begin(), text.end(), request_.body.data());
+    http::BodyBudget::set_size(request_.body, text.size());
+  }
 
   bool gone = false;  // the client left
   bool reads = true;  // false: what is streamed stays in the backlog
@@ -185,7 +212,8 @@ class FakeExchange : public http::Exchange {
   std::string content_type;
 
  private:
-  http::Request request_;
+  http::BodyBudget budget_{uint64_t{1} << 20};
+  http::Request request_;  // its body goes back to the budget
 };
 
 }  // namespace weir::admin
