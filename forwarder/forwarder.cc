@@ -15,6 +15,7 @@
 #include "forwarder/destinations/kinds.h"
 #include "forwarder/lane.h"
 #include "forwarder/limits.h"
+#include "forwarder/reaper.h"
 #include "storage/base/log.h"
 #include "storage/base/wakeup.h"
 
@@ -161,7 +162,7 @@ class ForwarderThread : public Forwarder {
   }
 
   // A lane that goes, or starts again with other options, cuts off its requests and waits for its
-  // marks; only then another one may begin under its name.
+  // marks and for the end of its destination; only then another one may begin under its name.
   void take_change() {
     {
       const std::lock_guard lock(status_mutex_);
@@ -176,20 +177,42 @@ class ForwarderThread : public Forwarder {
       }
       std::erase(lanes_, nullptr);
     }
-    std::erase_if(leaving_, [](const auto& lane) { return lane->marked(); });
+    let_go();
     if (!leaving_.empty() || starting_ == nullptr) return;
-    for (size_t i = 0; i < starting_->options.size(); ++i) {
-      lanes_.push_back(std::make_unique<Lane>(
-          starting_->options[i], Lane::Surroundings{store_, *client_, clock_, metrics_, budget_},
-          std::move(starting_->destinations[i])));
-      lanes_.back()->start();
-    }
-    starting_ = nullptr;
+    start_lanes(*starting_);
+    if (starting_->options.empty()) starting_ = nullptr;
     if (subscribed_ == lanes_.empty()) {
       subscribed_ = !lanes_.empty();
       subscribed_ ? store_.subscribe(commits_) : store_.unsubscribe(commits_);
     }
     status_due_ns_ = 0;
+  }
+
+  void let_go() {
+    for (auto& lane : leaving_) {
+      if (!lane->marked()) continue;
+      auto destination = lane->give_up_destination();
+      std::string name = lane->name();
+      lane.reset();
+      reaper_.take(std::move(name), std::move(destination));
+    }
+    std::erase(leaving_, nullptr);
+  }
+
+  // Those whose predecessor has ended; the others stay in `starting`.
+  void start_lanes(Change& starting) {
+    for (size_t i = 0; i < starting.options.size();) {
+      if (reaper_.holds(starting.options[i].name)) {
+        ++i;
+        continue;
+      }
+      lanes_.push_back(std::make_unique<Lane>(
+          starting.options[i], Lane::Surroundings{store_, *client_, clock_, metrics_, budget_},
+          std::move(starting.destinations[i])));
+      lanes_.back()->start();
+      starting.options.erase(starting.options.begin() + static_cast<std::ptrdiff_t>(i));
+      starting.destinations.erase(starting.destinations.begin() + static_cast<std::ptrdiff_t>(i));
+    }
   }
 
   // The drain loop. Everything a lane does happens here, in this order; nothing of it blocks.
@@ -298,10 +321,11 @@ class ForwarderThread : public Forwarder {
   Budget budget_;
   Wakeup marks_;    // marks came back; also stop() and wake()
   Wakeup commits_;  // the store committed
+  Reaper reaper_{marks_};
   std::unique_ptr<storage::LaneClient> client_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Lane>> leaving_;  // removed or changed; their marks are on the way
-  std::unique_ptr<Change> starting_;            // waits for those
+  std::unique_ptr<Change> starting_;            // waits for those and for their destinations' end
   bool subscribed_ = false;
   std::vector<pollfd> poll_set_;
   int64_t commits_quiet_until_ns_ = 0;

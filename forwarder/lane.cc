@@ -59,7 +59,7 @@ Lane::Lane(const DestinationOptions& options, const Surroundings& surroundings,
 }
 
 Lane::~Lane() {
-  destination_->abandon();
+  if (destination_ != nullptr) destination_->abandon();
   budget_.used -= memory_;
   // Another lane may come under the same name, with cells of its own.
   for (Gauge* gauge : {&cells_.pending, &cells_.oldest, &cells_.in_flight}) gauge->set(0);

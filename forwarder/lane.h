@@ -69,6 +69,8 @@ class Lane {
   bool drained() const;  // nothing left that could be sent now, and everything is marked
   void abandon();        // ends the sends in flight; only marks are waited for from now on
   bool marked() const { return marks_.empty(); }
+  // For somebody who ends it after the lane. The last call but the destructor; abandon() first.
+  std::unique_ptr<Destination> give_up_destination() { return std::move(destination_); }
 
   int poll_fd() const { return destination_->poll_fd(); }
   int64_t deadline_ns() const;  // when the next turn has something to do without being woken

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import harness
-from harness import destination, eventually
+from harness import destination, eventually, request
 from sinks import SinkCase
 
 
@@ -54,4 +54,13 @@ class Names(SinkCase):
                 self.assertLess(time.monotonic() - started, 4)  # a question to the name server takes longer
                 time.sleep(0.5)
             self.assertEqual(self.destination(weir, "http")["pending"], 120)
+            # Those that wait for the name server are taken out, one comes back with another address.
+            kept = weir.destinations[-1]
+            weir.destinations = [kept, destination("redis", central.port)]
+            weir.write_config()
+            self.assertStatus(request(weir.admin, "POST", "/api/v1/reload", b""), 200)
+            started = time.monotonic()
+            self.assertArrives(central, self.send(weir, 20), timeout=10)
+            self.assertLess(time.monotonic() - started, 4)
+            eventually(lambda: self.destination(weir, "redis")["sent"] == 140, "the one that came back")
             self.assertEqual(weir.stop(timeout=60), 0)
