@@ -49,8 +49,7 @@ std::map<At, Found> by_place(const options::Options& options) {
 }
 
 std::string shown_value(const EffectiveSetting& setting) {
-  if (setting.row->secret()) return "(secret)";
-  return options::to_toml(setting.row->type, setting.value);
+  return options::shown_value(*setting.row, setting.value);
 }
 
 class Planner {

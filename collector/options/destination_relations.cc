@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "storage/base/url_text.h"
+
 namespace weir::options {
 namespace {
 
@@ -91,9 +93,10 @@ void needs(const DestinationOptions& destination, const DestinationChecks& check
       checks.report(need.option, fmt::format("is missing; type \"{}\" needs it", need.type),
                     fmt::format("write for example {} = \"{}\"", need.option, need.example));
     else if (!need.schemes.empty() && !has_scheme(value, need.schemes))
-      checks.report(need.option,
-                    fmt::format("\"{}\" does not begin with {}", value, spelled(need.schemes)),
-                    fmt::format("write for example {}", need.example));
+      checks.report(
+          need.option,
+          fmt::format("\"{}\" does not begin with {}", url_text(value), spelled(need.schemes)),
+          fmt::format("write for example {}", need.example));
   }
 }
 

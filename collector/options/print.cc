@@ -90,12 +90,11 @@ void append_option_comment(std::string& out, const OptionRow& row) {
 void append_setting(std::string& out, const EffectiveSetting& setting, bool show_secrets) {
   const OptionRow& row = *setting.row;
   append_option_comment(out, row);
-  const bool hidden = row.secret() && !show_secrets && !(setting.value == Value());
+  const std::string value = to_toml(row.type, setting.value);
+  const std::string shown = show_secrets ? value : shown_value(row, setting.value);
   if (!setting.origin.text.empty()) append_comment(out, "from " + setting.origin.text);
-  if (hidden)
-    out += fmt::format("# {} = (secret)\n", row.name);
-  else
-    out += fmt::format("{} = {}\n", row.name, to_toml(row.type, setting.value));
+  // What is not whole must not be read back.
+  out += fmt::format("{}{} = {}\n", shown == value ? "" : "# ", row.name, shown);
 }
 
 // An example entry, commented out, for an array section without entries.
@@ -193,8 +192,7 @@ std::string print_json(const Options& options) {
     if (out.size() > 1) out += ",";
     append_json_string(out, setting.path());
     out += ":{\"value\":";
-    const bool hidden = row.secret() && !(setting.value == Value());
-    append_json_string(out, hidden ? "(secret)" : to_toml(row.type, setting.value));
+    append_json_string(out, shown_value(row, setting.value));
     out += ",\"default\":";
     append_json_string(out, default_text(row));
     out += ",\"origin\":";

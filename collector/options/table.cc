@@ -6,6 +6,7 @@
 
 #include "collector/options/landing.h"
 #include "collector/options/options.h"
+#include "storage/base/url_text.h"
 
 namespace weir::options {
 namespace {
@@ -327,8 +328,8 @@ constexpr OptionRow kTable[] = {
      "Its name in metrics, logs and commands; its position is kept under it.", land<&D::name>},
     {"destinations", "type", Type::kChoice, "http", "", 0, kNoMax, "http|kafka|clickhouse|postgresql|redis|file|stdout", 0,
      "The kind of receiver; docs/destinations.md describes each.", land<&D::type>},
-    {"destinations", "url", Type::kText, "", "", 0, kNoMax, "", 0,
-     "Where it is. Every type but file and stdout needs it.", land<&D::url>},
+    {"destinations", "url", Type::kText, "", "", 0, kNoMax, "", kUrl,
+     "Where it is. Every type but file and stdout needs it. A user and password before the host are never printed.", land<&D::url>},
     {"destinations", "user", Type::kText, "", "", 0, kNoMax, "", 0,
      "clickhouse, postgresql, redis: who logs in. Empty: what the url or the server says.", land<&D::user>},
     {"destinations", "password", Type::kText, "", "", 0, kNoMax, "", kSecret,
@@ -504,6 +505,14 @@ std::string_view OptionRow::effective_default() const {
 
 bool OptionRow::reloadable() const {
   return (flags & kReloadable) != 0 || find_section(section)->reloadable;
+}
+
+std::string shown_value(const OptionRow& row, const Value& value) {
+  if (row.secret() && !(value == Value())) return "(secret)";
+  if (!row.url()) return to_toml(row.type, value);
+  Value shown = value;
+  shown.text = url_text(value.text);
+  return to_toml(row.type, shown);
 }
 
 std::span<const SectionInfo> sections() { return kSections; }

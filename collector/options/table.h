@@ -33,6 +33,7 @@ struct OptionRow {
 
   bool required() const { return (flags & 1u) != 0; }
   bool secret() const { return (flags & 2u) != 0; }           // never printed; accepts <name>_file
+  bool url() const { return (flags & 16u) != 0; }             // shown without who logs in
   bool reloadable() const;                                    // SIGHUP may change it
   bool zero_is_special() const { return (flags & 8u) != 0; }  // 0 is allowed although below min
   std::string_view effective_default() const;  // default_text, or tiny_text in tiny builds
@@ -41,6 +42,7 @@ constexpr unsigned kRequired = 1;
 constexpr unsigned kSecret = 2;
 constexpr unsigned kReloadable = 4;
 constexpr unsigned kZero = 8;
+constexpr unsigned kUrl = 16;
 constexpr int64_t kNoMax = INT64_MAX;
 
 struct SectionInfo {
@@ -49,6 +51,10 @@ struct SectionInfo {
   std::string_view help;
   bool reloadable = false;  // as a whole: entries may come and go
 };
+
+// The value as a TOML literal that may be shown: of a secret only that there is one, a URL without
+// who logs in. The one way in which values get into output, logs and answers.
+std::string shown_value(const OptionRow& row, const Value& value);
 
 std::span<const SectionInfo> sections();    // in the order they are printed
 std::span<const OptionRow> option_table();  // in the order of the sections

@@ -13,6 +13,7 @@
 #include "forwarder/record_body.h"
 #include "storage/base/check.h"
 #include "storage/base/log.h"
+#include "storage/base/url_text.h"
 #include "storage/base/wakeup.h"
 
 namespace weir::forwarder {
@@ -342,7 +343,8 @@ Result<std::string> kafka_brokers(std::string_view url) {
   constexpr std::string_view kScheme = "kafka://";
   if (!url.starts_with(kScheme) || url.size() == kScheme.size() ||
       url.find_first_of("/@? ", kScheme.size()) != std::string_view::npos)
-    return fail(ErrorCode::kInvalidArgument, "\"{}\" is not kafka://host:port[,host:port…]", url);
+    return fail(ErrorCode::kInvalidArgument, "\"{}\" is not kafka://host:port[,host:port…]",
+                url_text(url));
   return std::string(url.substr(kScheme.size()));
 }
 

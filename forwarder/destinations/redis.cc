@@ -12,6 +12,7 @@
 #include "forwarder/destinations/threaded.h"
 #include "forwarder/limits.h"
 #include "forwarder/record_body.h"
+#include "storage/base/url_text.h"
 
 namespace weir::forwarder {
 namespace {
@@ -172,7 +173,8 @@ class RedisSink : public BlockingSink {
 Result<RedisAddress> parse_redis_url(std::string_view url) {
   const auto bad = [&] {
     return fail(ErrorCode::kInvalidArgument,
-                "\"{}\" is not redis://host[:port][/database] nor unix:///path[?db=n]", url);
+                "\"{}\" is not redis://host[:port][/database] nor unix:///path[?db=n]",
+                url_text(url));
   };
   RedisAddress address;
   std::string_view rest = url;

@@ -30,6 +30,29 @@ class Access(Case):
         self.assertError(weir.get_admin("/nothing"), 404, "not_found")
         self.assertError(request(weir.admin, "POST", "/api/v1/stats", b""), 405, "method_not_allowed")
 
+    def test_who_logs_in_at_a_url_is_shown_nowhere(self):
+        weir = self.weir(destinations=[harness.destination("main", harness.free_port())])
+        weir.destinations[0]["url"] = "http://user:hunter2@127.0.0.1:9/in?api_key=hunter3"
+        weir.write_config()
+        told = request(weir.admin, "POST", "/api/v1/reload", b"")
+        self.assertStatus(told, 200)
+        self.assertIn("http://(secret)@127.0.0.1:9/in?api_key=(secret)", told.body.decode())
+        self.assertStatus(weir.post(harness.event()), 200)
+        eventually(lambda: weir.metric("weir_forward_attempts_total") > 0, "an attempt")
+        printed = weir.cli("config", "print", "--config", weir.config, server=False)
+        self.assertIn('# url = "http://(secret)@127.0.0.1:9/in?api_key=(secret)"', printed.stdout)
+        weir.destinations[0]["url"] = "ftp://user:hunter2@127.0.0.1/"
+        weir.write_config()
+        refused = weir.cli("check", "--config", weir.config, server=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("does not begin with http://", refused.stdout + refused.stderr)
+        everything = [weir.log(), weir.get_admin("/api/v1/config").body.decode(), told.body.decode(),
+                      weir.get_admin("/api/v1/live-counters").body.decode(), weir.cli("status").stdout,
+                      printed.stdout, refused.stdout, refused.stderr,
+                      json.dumps(weir.get_admin("/api/v1/stats?fresh=1").json)]
+        for text in everything:
+            self.assertNotIn("hunter", text)
+
     def test_the_configuration_is_shown_without_secrets(self):
         weir = self.weir(keys=[{"key": "hunter2", "tenant": "t"}])
         shown = weir.get_admin("/api/v1/config").json

@@ -53,6 +53,17 @@ TEST(ConfigPrint, NamesEveryOption) {
     EXPECT_THAT(text, HasSubstr(std::string(row.name) + " = ")) << row.section;
 }
 
+TEST(ConfigPrint, HidesWhoLogsInAtAUrlAndDoesNotOfferItToBeReadBack) {
+  Sources sources;
+  sources.flags = {{"--set", "destinations.0.name", "a"},
+                   {"--set", "destinations.0.url", "http://me:s3cret@x/in"}};
+  const Options options = load_options(sources).options;
+  EXPECT_THAT(print_toml(options, false), HasSubstr("# url = \"http://(secret)@x/in\""));
+  EXPECT_THAT(print_json(options), HasSubstr("http://(secret)@x/in"));
+  EXPECT_THAT(print_json(options), Not(HasSubstr("s3cret")));
+  EXPECT_THAT(print_toml(options, true), HasSubstr("\nurl = \"http://me:s3cret@x/in\""));
+}
+
 TEST(ConfigPrint, HidesSecrets) {
   const Options options = load_options(example()).options;
   EXPECT_THAT(print_toml(options, false), Not(HasSubstr("s3cret")));
