@@ -19,6 +19,7 @@ class Acknowledger {
  public:
   Acknowledger(const protocols::Router& router, const storage::Store& store,
                MetricRegistry& metrics, int retry_after_seconds);
+  void set_retry_after_seconds(int seconds) { retry_after_seconds_ = seconds; }
 
   // Each answers ingest.exchange, if somebody still waits, and sets it to null.
 

@@ -7,6 +7,7 @@ Ingest& IngestPool::take() {
   if (idle_.empty()) return *new Ingest(worker_, parser_, limits_);
   std::unique_ptr<Ingest> ingest = std::move(idle_.back());
   idle_.pop_back();
+  ingest->reader.set_limits(limits_);
   return *ingest.release();
 }
 

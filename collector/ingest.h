@@ -86,6 +86,9 @@ class IngestPool {
   IngestPool(Ingest::Worker& worker, event::EventParser& parser, const event::Limits& limits)
       : worker_(worker), parser_(parser), limits_(limits) {}
   Ingest& take();
+  void set_limits(const event::Limits& limits) {
+    limits_ = limits;
+  }  // of requests taken from now on
   // Forgets everything about the request; its body's charge ends here.
   void give_back(Ingest& ingest);
   unsigned in_use() const { return in_use_; }

@@ -42,6 +42,13 @@ struct PipelineOptions {
   bool open_mode = false;
 };
 
+// What of them a reload may change.
+struct PipelineLimits {
+  event::Limits events;
+  uint64_t event_memory_bytes = 0;
+  int retry_after_seconds = 0;
+};
+
 // What the pipeline works with. LIFETIME: everything outlives the pipeline.
 struct PipelineDeps {
   reactor::Loop& loop;
@@ -61,6 +68,8 @@ class Pipeline : public http::Handler {
 
   // Hot reload. THREAD: the loop's. Requests in flight finish under the keys they began with.
   virtual void set_keys(std::shared_ptr<const event::KeyTable> keys) = 0;
+  // The same: requests in flight finish under the limits they began with, but for the depth.
+  virtual void set_limits(const PipelineLimits& limits) = 0;
   // Live events for watchers; null: nobody watches. THREAD: the loop's.
   virtual void set_tap(std::shared_ptr<const TapWatch> watch) = 0;
   // Gathers outcomes. The loop's on_wakeup calls it already; public for a composition root that

@@ -26,6 +26,7 @@ class PipelineImpl final : public Pipeline, public reactor::TurnHook, public Ing
   bool allows_origin(const http::Request& request, std::string_view origin) override;
 
   void set_keys(std::shared_ptr<const event::KeyTable> keys) override;
+  void set_limits(const PipelineLimits& limits) override;
   void set_tap(std::shared_ptr<const TapWatch> watch) override { tap_.watch(std::move(watch)); }
   void collect_outcomes() override;
   unsigned in_flight() const override { return pool_.in_use(); }

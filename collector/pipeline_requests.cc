@@ -113,6 +113,15 @@ void PipelineImpl::set_keys(std::shared_ptr<const event::KeyTable> keys) {
   keys_ = std::unique_ptr<KeyEpoch>(new KeyEpoch{std::move(keys), 0});
 }
 
+void PipelineImpl::set_limits(const PipelineLimits& limits) {
+  options_.limits = limits.events;
+  options_.event_memory_bytes = limits.event_memory_bytes;
+  options_.retry_after_seconds = limits.retry_after_seconds;
+  ack_.set_retry_after_seconds(limits.retry_after_seconds);
+  parser_.set_max_depth(limits.events.depth);
+  pool_.set_limits(limits.events);
+}
+
 void PipelineImpl::release_epoch(KeyEpoch* epoch) {
   if (--epoch->users > 0 || epoch == keys_.get()) return;
   std::erase_if(retired_, [&](const auto& retired) { return retired.get() == epoch; });

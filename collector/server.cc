@@ -48,6 +48,11 @@ std::string joined(const std::vector<std::string>& names) {
   return out;
 }
 
+PipelineLimits pipeline_limits(const options::Options& options) {
+  return {options.events, options.event_memory_bytes,
+          static_cast<int>(options.retry_after_ms / 1000)};
+}
+
 // The key table of these options; without any [[keys]] loopback clients need none.
 Result<std::shared_ptr<const event::KeyTable>> build_keys(const options::Options& options,
                                                           const event::KeyTable* previous) {
@@ -120,9 +125,10 @@ ShardOptions Server::shard_options(unsigned index, uint16_t port) const {
   shard.server.proxy = options_.server.proxy;
   shard.pipeline.slice_us = options_.reactor.slice_us;
   shard.pipeline.commit_deadline_ms = options_.store.commit_deadline_ms;
-  shard.pipeline.limits = options_.events;
-  shard.pipeline.event_memory_bytes = options_.event_memory_bytes;
-  shard.pipeline.retry_after_seconds = static_cast<int>(options_.retry_after_ms / 1000);
+  const PipelineLimits limits = pipeline_limits(options_);
+  shard.pipeline.limits = limits.events;
+  shard.pipeline.event_memory_bytes = limits.event_memory_bytes;
+  shard.pipeline.retry_after_seconds = limits.retry_after_seconds;
   shard.pipeline.open_mode = options_.open_ingest();
   return shard;
 }
@@ -285,13 +291,18 @@ Result<std::string> Server::reload() {
   if (!reasons.empty()) return refuse(joined(reasons));
   const ReloadPlan plan = plan_reload(current_, loaded.options);
   if (!plan.refused.empty())
-    return refuse(fmt::format("{} can only change with a restart", joined(plan.refused)));
+    return refuse(
+        fmt::format("{} can only change with a restart; put back what the running server has "
+                    "(`weir config print`), or restart it",
+                    joined(plan.refused)));
   if (loaded.options.open_ingest() != current_.open_ingest() ||
       loaded.options.open_admin() != current_.open_admin())
     return refuse("going from open mode to keys or tokens, or back, needs a restart");
   auto keys = build_keys(loaded.options, keys_.get());
   if (!keys) return refuse(keys.error().message);
-  // The last thing that can fail: destinations are made, then their lanes are written.
+  if (Status may = leases_->may_declare(loaded.options.pull.consumers); !may)
+    return refuse(may.error().message);
+  // The last thing that can fail: destinations are made, then all lanes are written.
   const auto lanes = [&] { return store_->configure_lanes(loaded.options.store.lanes); };
   if (Status done =
           forwarder_->reconfigure(loaded.options.forwarder.destinations, plan.destinations, lanes);
@@ -307,9 +318,11 @@ void Server::apply(const options::Options& wanted, std::shared_ptr<const event::
   log::configure(wanted.log);
   keys_ = std::move(keys);
   budget_->set_limit(wanted.limits.body_memory_bytes);
+  store_->set_pressure_limits(wanted.store.pressure);
+  leases_->declare(wanted.pull.consumers);
   for (const auto& shard : shards_) {
     shard->set_keys(keys_);
-    shard->set_limits(wanted.limits);
+    shard->set_limits(wanted.limits, pipeline_limits(wanted));
   }
   admin_thread_->post([this, limits = wanted.limits] {
     admin_server_->set_limits(limits);

@@ -75,8 +75,11 @@ void Shard::set_tap(std::shared_ptr<const TapWatch> watch) {
       [this, watch = std::move(watch)]() mutable { pipeline_->set_tap(std::move(watch)); });
 }
 
-void Shard::set_limits(const http::Limits& limits) {
-  thread_->post([this, limits] { server_->set_limits(limits); });
+void Shard::set_limits(const http::Limits& limits, const PipelineLimits& events) {
+  thread_->post([this, limits, events] {
+    server_->set_limits(limits);
+    pipeline_->set_limits(events);
+  });
 }
 
 void Shard::begin_drain() {

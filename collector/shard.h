@@ -65,7 +65,7 @@ class Shard {
 
   // ---- any thread
   void set_keys(std::shared_ptr<const event::KeyTable> keys);
-  void set_limits(const http::Limits& limits);
+  void set_limits(const http::Limits& limits, const PipelineLimits& events);
   void set_tap(std::shared_ptr<const TapWatch> watch);
   void begin_drain();  // no new connections; those without a request close
   bool drained() const { return drained_.load(std::memory_order_acquire); }

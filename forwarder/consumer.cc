@@ -1,6 +1,7 @@
 #include "forwarder/consumer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "forwarder/limits.h"
 #include "storage/base/check.h"
@@ -73,6 +74,17 @@ Status Consumer::load() {
   }
   publish();
   return {};
+}
+
+void Consumer::configure(const ConsumerOptions& options, bool declared) {
+  const bool was_declared = std::exchange(declared_, declared);
+  options_ = options;
+  filter_ = EventFilter(options_.filter_tenants, options_.filter_names, options_.filter_sources,
+                        options_.sandbox);
+  if (declared_ || !was_declared || broken_ || stopped_) return;
+  auto mark = new_mark();
+  mark->update.note = encode_note(options_, endings_);
+  submit(std::move(mark));
 }
 
 // The wall clock may have jumped while the process was away: no lease and no delay lasts longer

@@ -79,6 +79,9 @@ class Consumer {
 
   // Takes everything from the store. Call it once before the rest.
   Status load();
+  // Its settings are these from now on, durable for one that is not declared. What is leased stays
+  // leased; a new filter says what of it is handed out should it come back.
+  void configure(const ConsumerOptions& options, bool declared);
 
   void lease(PullCall& call);
   void ack(PullCall& call);
@@ -199,7 +202,7 @@ class Consumer {
   void publish();
 
   ConsumerOptions options_;
-  const bool declared_;
+  bool declared_;
   const Surroundings around_;
   PullCells& cells_;
   EventFilter filter_;

@@ -1,5 +1,6 @@
 // What a consumer shows of itself: a part of Consumer.
 #include <algorithm>
+#include <set>
 
 #include "forwarder/consumer.h"
 #include "forwarder/limits.h"
@@ -12,6 +13,21 @@ constexpr int64_t kMs = 1'000'000;
 uint64_t width(const storage::OpenRange& range) { return range.last - range.first + 1; }
 
 }  // namespace
+
+LeaseCounts count_leases(const storage::LaneState& consumer, int64_t now_ms) {
+  LeaseCounts counts;
+  std::set<uint64_t> leases;
+  for (const storage::LaneShard& shard : consumer.shards)
+    for (const auto& [number, range] : shard.open) {
+      const bool leased =
+          range.state == storage::RangeState::kLeased && range.not_before_ms > now_ms;
+      (leased ? counts.leased : counts.delayed) += width(range);
+      if (range.attempts > (leased ? 1u : 0u)) counts.redelivered += width(range);
+      if (leased) leases.insert(RangeOwner::parse(range.owner).lease);
+    }
+  counts.leases = leases.size();
+  return counts;
+}
 
 uint64_t Consumer::unread() const {
   uint64_t unread = 0;

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -33,6 +35,14 @@ class LeasesThread final : public Leases {
     look_.store(true);
     wakeup_.notify();
   }
+  Status may_declare(const std::vector<ConsumerOptions>& consumers) const override;
+  void declare(std::vector<ConsumerOptions> consumers) override {
+    {
+      const std::lock_guard lock(declared_mutex_);
+      declared_ = std::move(consumers);
+    }
+    wakeup_.notify();
+  }
   void release_body(uint64_t bytes) override {
     memory_.fetch_sub(bytes, std::memory_order_relaxed);
     if (gated_.load(std::memory_order_seq_cst)) wakeup_.notify();
@@ -57,6 +67,8 @@ class LeasesThread final : public Leases {
   void retire(Consumer& consumer, PullCall* call);
   void finish_deletions();
   void retire_idle();
+  void take_declared();
+  Status add_declared(const ConsumerOptions& options);
   Status add(ConsumerOptions options, bool declared);
   Status make(const ConsumerOptions& options);
   PullCells& cells_of(const ConsumerOptions& options);
@@ -81,6 +93,8 @@ class LeasesThread final : public Leases {
   std::atomic<bool> look_{false};
   std::atomic<bool> stopping_{false};
   std::atomic<bool> ended_{false};
+  std::mutex declared_mutex_;
+  std::optional<std::vector<ConsumerOptions>> declared_;  // not yet seen by the thread
   std::mutex late_mutex_;  // calls after the end are answered by whoever submits them
 
   // The thread's.
@@ -104,10 +118,8 @@ Status LeasesThread::begin() {
     WEIR_ASSIGN_OR_RETURN(compressors_[static_cast<size_t>(one)], Compressor::make(one));
   }
   client_ = store_.make_lane_client(wakeup_);
-  for (const ConsumerOptions& declared : options_.consumers) {
-    if (!store_.lane(declared.lane.name)) WEIR_RETURN_IF_ERROR(store_.create_lane(declared.lane));
-    WEIR_RETURN_IF_ERROR(add(declared, true));
-  }
+  for (const ConsumerOptions& declared : options_.consumers)
+    WEIR_RETURN_IF_ERROR(add_declared(declared));
   for (const storage::LaneState& state : store_.lanes()) {
     if (state.kind != storage::LaneKind::kConsumer || consumers_.contains(state.name)) continue;
     ConsumerOptions options;
@@ -138,6 +150,54 @@ PullCells& LeasesThread::cells_of(const ConsumerOptions& options) {
                : static_cast<double>(std::max<int64_t>(clock_.wall_ms() - oldest, 0)) / 1000;
   });
   return *cells;
+}
+
+Status LeasesThread::may_declare(const std::vector<ConsumerOptions>& consumers) const {
+  const std::vector<storage::LaneState> lanes = store_.lanes();
+  const auto added =
+      std::count_if(consumers.begin(), consumers.end(), [&](const ConsumerOptions& one) {
+        return std::none_of(lanes.begin(), lanes.end(), [&](const storage::LaneState& lane) {
+          return lane.name == one.lane.name;
+        });
+      });
+  const auto there = std::count_if(lanes.begin(), lanes.end(), [](const storage::LaneState& lane) {
+    return lane.kind == storage::LaneKind::kConsumer;
+  });
+  const auto count = static_cast<uint64_t>(added + there);
+  if (added == 0 || count <= options_.max_consumers) return {};
+  return fail(ErrorCode::kLimit,
+              "with those that are there would be {} consumers, pull.max_consumers allows {}; "
+              "`weir consumer delete` some",
+              count, options_.max_consumers);
+}
+
+Status LeasesThread::add_declared(const ConsumerOptions& options) {
+  if (!store_.lane(options.lane.name)) WEIR_RETURN_IF_ERROR(store_.create_lane(options.lane));
+  return add(options, true);
+}
+
+// While one of them is being deleted all wait: its lane goes and has to be made anew.
+void LeasesThread::take_declared() {
+  std::vector<ConsumerOptions> consumers;
+  {
+    const std::lock_guard lock(declared_mutex_);
+    if (!declared_ || !deletions_.empty()) return;
+    consumers = std::move(*declared_);
+    declared_.reset();
+  }
+  std::set<std::string_view> names;
+  for (const ConsumerOptions& options : consumers) {
+    names.insert(options.lane.name);
+    const auto found = consumers_.find(options.lane.name);
+    if (found != consumers_.end())
+      found->second->configure(options, true);
+    else if (const Status added = add_declared(options); !added)
+      log::error("consumer_not_declared",
+                 {{"consumer", options.lane.name}, {"error", added.error().message}});
+  }
+  for (const auto& [name, consumer] : consumers_)
+    if (consumer->declared() && !names.contains(name))
+      consumer->configure(ConsumerOptions(consumer->options()), false);
 }
 
 Status LeasesThread::add(ConsumerOptions options, bool declared) {
@@ -214,6 +274,7 @@ void LeasesThread::run() {
 
 void LeasesThread::work() {
   take_marks();
+  take_declared();
   for (PullCall* call = submitted_.take_all(); call != nullptr;) {
     PullCall* const next = call->next;
     accept(*call);
@@ -228,6 +289,7 @@ void LeasesThread::work() {
     gated = gated || consumer->gated();
   }
   finish_deletions();
+  take_declared();  // what waited for them
   gated_.store(gated, std::memory_order_seq_cst);
   // A body may have been released between the look and the note that somebody waits for it.
   if (gated && memory_.load(std::memory_order_seq_cst) < options_.max_memory_bytes)
@@ -386,7 +448,7 @@ void LeasesThread::remove(PullCall& call) {
   if (consumer == nullptr) return;
   if (consumer->declared())
     return fail_call(call, ErrorCode::kAlreadyExists, "consumer_declared",
-                     "this consumer is declared under [[consumers]]; take it out there, restart, "
+                     "this consumer is declared under [[consumers]]; take it out there, reload, "
                      "and delete it then");
   retire(*consumer, &call);
 }

@@ -106,6 +106,16 @@ struct ConsumerInfo {
   std::vector<LeaseInfo> some_leases;  // at most 100
 };
 
+// What a consumer has not finished, from what is durable about it: for whoever must not wait for
+// the leases' thread.
+struct LeaseCounts {
+  uint64_t leases = 0;
+  uint64_t leased = 0;       // events in them
+  uint64_t delayed = 0;      // given back, or their lease expired
+  uint64_t redelivered = 0;  // of both: handed out more than once
+};
+LeaseCounts count_leases(const storage::LaneState& consumer, int64_t now_ms);
+
 // One request. LIFETIME: lent from Leases::submit() until it comes back through its inbox. OWNS its
 // strings.
 struct PullCall {
@@ -176,6 +186,11 @@ class Leases {
   virtual void wake() = 0;
   // Dead letters or expired ranges were requeued in the store: look for them. Any thread.
   virtual void look_for_requeued() = 0;
+  // Whether declare() would exceed max_consumers. Any thread.
+  virtual Status may_declare(const std::vector<ConsumerOptions>& consumers) const = 0;
+  // The declared consumers are these from now on; their lanes are in the store. What is leased
+  // stays leased. One that is not among them any more goes on as one made at run time. Any thread.
+  virtual void declare(std::vector<ConsumerOptions> consumers) = 0;
   // The owner of a lease's body let go of it. Any thread.
   virtual void release_body(uint64_t bytes) = 0;
   // Answers what waits, waits for the marks that are on their way, ends the thread. Idempotent.

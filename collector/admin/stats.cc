@@ -25,15 +25,26 @@ void write_map(JsonWriter& json, std::string_view name,
   json.end_object();
 }
 
+int64_t oldest_seconds(const LiveLane& lane, int64_t now_ms) {
+  return lane.oldest_pending_ms == 0 ? 0
+                                     : std::max<int64_t>(0, now_ms - lane.oldest_pending_ms) / 1000;
+}
+
+// Of a consumer; lag and leases.
+void write_leases(JsonWriter& json, const LiveLane& lane) {
+  json.field("leases", lane.leases.leases).field("leased", lane.leases.leased);
+  json.field("delayed", lane.leases.delayed).field("redelivered", lane.leases.redelivered);
+}
+
 void write_live_lane(JsonWriter& json, const LiveLane& lane, int64_t now_ms) {
   json.key(lane.name).begin_object();
   json.field("pending", lane.pending).field("sent", lane.counts.sent);
   json.field("failed", lane.counts.failed + lane.counts.expired);
   json.field("expired", lane.counts.expired).field("skipped", lane.counts.skipped);
-  const int64_t age =
-      lane.oldest_pending_ms == 0 ? 0 : std::max<int64_t>(0, now_ms - lane.oldest_pending_ms);
-  json.field("oldest_pending_seconds", age / 1000);
-  if (lane.kind == storage::LaneKind::kDestination) {
+  json.field("oldest_pending_seconds", oldest_seconds(lane, now_ms));
+  if (lane.kind == storage::LaneKind::kConsumer) {
+    write_leases(json, lane);
+  } else {
     json.field("state", lane.status.state).field("in_flight", lane.status.in_flight);
     json.field("attempts", lane.status.attempts).field("last_error", lane.status.last_error);
     json.time_field("next_attempt_at", lane.status.next_attempt_ms);
@@ -83,6 +94,14 @@ storage::ShardStatus sum_shards(const storage::Store& store) {
 
 }  // namespace
 
+std::string lane_remark(const LiveLane& lane) {
+  if (lane.kind == storage::LaneKind::kDestination) return terminal_text(lane.status.last_error);
+  const forwarder::LeaseCounts& leases = lane.leases;
+  if (leases.leased + leases.delayed == 0) return "";
+  return fmt::format("{} in {} leases, {} given back, {} handed out again", leases.leased,
+                     leases.leases, leases.delayed, leases.redelivered);
+}
+
 uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane) {
   uint64_t pending = 0;
   for (unsigned shard = 0; shard < lane.shards.size() && shard < store.shards(); ++shard) {
@@ -124,6 +143,8 @@ Live Stats::live() const {
     lane.name = state.name;
     lane.kind = state.kind;
     lane.counts = state.counts;
+    if (lane.kind == storage::LaneKind::kConsumer)
+      lane.leases = forwarder::count_leases(state, live.wall_ms);
     lane.pending = lane_pending(store_, state);
     lane.oldest_pending_ms = store_.oldest_pending_ms(state.name);
     if (state.removed()) {
@@ -260,15 +281,12 @@ std::string Stats::live_text() const {
   out += fmt::format("\n{:<20} {:<12} {:>10} {:>10} {:>10} {:>10}  {}\n", "destination", "state",
                      "pending", "sent", "failed", "oldest", "last error");
   for (const LiveLane& lane : live.lanes) {
-    const int64_t age = lane.oldest_pending_ms == 0
-                            ? 0
-                            : std::max<int64_t>(0, live.wall_ms - lane.oldest_pending_ms) / 1000;
+    const int64_t age = oldest_seconds(lane, live.wall_ms);
     const bool destination = lane.kind == storage::LaneKind::kDestination;
     out += fmt::format("{:<20} {:<12} {:>10} {:>10} {:>10} {:>10}  {}\n", lane.name,
                        destination ? lane.status.state : "consumer", lane.pending, lane.counts.sent,
                        lane.counts.failed + lane.counts.expired,
-                       lane.pending == 0 ? "-" : human_seconds(age),
-                       terminal_text(lane.status.last_error));
+                       lane.pending == 0 ? "-" : human_seconds(age), lane_remark(lane));
   }
   return out;
 }
@@ -308,6 +326,8 @@ Result<std::string> Stats::fresh_json(bool forced) {
                                          lane.counts.failed + lane.counts.expired};
       write_counts(json, found == fresh.lanes.end() ? removed : found->second);
       json.field("state", kind == storage::LaneKind::kConsumer ? "" : lane.status.state.c_str());
+      json.field("oldest_pending_seconds", oldest_seconds(lane, live.wall_ms));
+      if (kind == storage::LaneKind::kConsumer) write_leases(json, lane);
       json.end_object();
     }
     json.end_object();

@@ -14,6 +14,7 @@
 #include "collector/admin/metric_digest.h"
 #include "collector/admin/process_stats.h"
 #include "forwarder/forwarder.h"
+#include "forwarder/leases.h"
 #include "storage/base/clock.h"
 #include "storage/base/metrics.h"
 #include "storage/store.h"
@@ -35,7 +36,8 @@ struct LiveLane {
   uint64_t pending = 0;
   storage::OutcomeCounts counts;
   int64_t oldest_pending_ms = 0;
-  forwarder::LaneStatus status;  // destinations only
+  forwarder::LaneStatus status;   // destinations only
+  forwarder::LeaseCounts leases;  // consumers only
 };
 
 // Totals over events, from counters: with one lane exact, with several an event that failed in two
@@ -57,6 +59,10 @@ struct Live {
   double sent_per_second = 0;
   int64_t wall_ms = 0;
 };
+
+// What the last column of `weir status` and `weir top` says: a destination's last error, a
+// consumer's leases.
+std::string lane_remark(const LiveLane& lane);
 
 // Numbers of the lane that are not finished yet. Gaps count as pending until the lane passed them.
 uint64_t lane_pending(const storage::Store& store, const storage::LaneState& lane);

@@ -29,8 +29,7 @@ std::string lane_line(const LiveLane& lane, int64_t now_ms) {
   return fmt::format("{:<16} {:<11} {:>9} {:>10} {:>7} {:>7}  {}", terminal_text(lane.name, 16),
                      destination ? lane.status.state : "consumer", lane.pending, lane.counts.sent,
                      lane.counts.failed + lane.counts.expired,
-                     lane.pending == 0 ? "-" : human_seconds(age),
-                     terminal_text(lane.status.last_error));
+                     lane.pending == 0 ? "-" : human_seconds(age), lane_remark(lane));
 }
 
 std::string counts_line(std::string_view what, const std::map<std::string, uint64_t>& counts) {

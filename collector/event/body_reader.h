@@ -64,6 +64,7 @@ class BodyReader {
   };
 
   BodyReader(EventParser& parser, const Limits& limits) : parser_(&parser), limits_(limits) {}
+  void set_limits(const Limits& limits) { limits_ = limits; }  // between two bodies
 
   // LIFETIME: body stays alive and unchanged until kEnd or kError.
   void start(std::string_view body, const BodyPlan& plan);

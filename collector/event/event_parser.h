@@ -42,6 +42,7 @@ constexpr size_t kScopes = static_cast<size_t>(Scope::kOther);
 class EventParser {
  public:
   explicit EventParser(unsigned max_depth = kMaxDepth);
+  void set_max_depth(unsigned max_depth) { max_depth_ = max_depth; }  // at most kMaxDepth
 
   // Checks that text is one JSON object, surrounding white space allowed. Afterwards the
   // accessors below describe it, until the next call. LIFETIME: text stays alive as long.

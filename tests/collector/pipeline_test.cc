@@ -556,5 +556,22 @@ TEST_F(PipelineTest, CorsFollowsTheKeyOrAnyKey) {
   EXPECT_TRUE(pipeline_->allows_origin(request, "https://shop.example"));
 }
 
+TEST_F(PipelineTest, LimitsOfEventsChangeBetweenTwoRequests) {
+  const std::string deep = R"({"name":"n","properties":{"a":{"b":1}}})";
+  EXPECT_EQ(post_and_commit("/v1/events", deep).status, 200);
+  PipelineLimits limits;
+  limits.events.depth = 2;
+  limits.events.event_bytes = 64;
+  limits.event_memory_bytes = 1 << 20;
+  limits.retry_after_seconds = 17;
+  pipeline_->set_limits(limits);
+  EXPECT_NE(post_and_commit("/v1/events", deep).status, 200);
+  const std::string large = R"({"name":")" + std::string(100, 'n') + R"("})";
+  EXPECT_EQ(post_and_commit("/v1/events", large).status, 413);
+  EXPECT_EQ(post_and_commit("/v1/events", R"({"name":"n"})").status, 200);
+  store_->set_admission(storage::Refusal::kDiskFull);
+  EXPECT_EQ(head(http::Method::kPost, "/v1/events").error.retry_after_seconds, 17);
+}
+
 }  // namespace
 }  // namespace weir

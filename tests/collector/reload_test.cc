@@ -41,6 +41,26 @@ TEST(Reload, AKeyThatIsTakenOutIsAChange) {
   EXPECT_THAT(plan.changed, ElementsAre("keys"));
 }
 
+TEST(Reload, LimitsOfEventsWatermarksAndConsumersMayChange) {
+  const ReloadPlan plan =
+      plan_reload(load({{"consumers.0.name", "goes"}}), load({{"consumers.0.name", "comes"},
+                                                              {"consumers.0.lease_seconds", "60"},
+                                                              {"limits.event_bytes", "4KiB"},
+                                                              {"limits.event_depth", "10"},
+                                                              {"limits.event_memory_bytes", "1MiB"},
+                                                              {"limits.retry_after", "9"},
+                                                              {"limits.ready_percent", "50"}}));
+  EXPECT_THAT(plan.refused, IsEmpty());
+  EXPECT_THAT(plan.changed, UnorderedElementsAre("consumers", "limits.event_bytes",
+                                                 "limits.event_depth", "limits.event_memory_bytes",
+                                                 "limits.retry_after", "limits.ready_percent"));
+  std::vector<std::string> consumers;
+  for (const auto& change : plan.changes)
+    if (change.option.starts_with("consumers")) consumers.push_back(change.option);
+  EXPECT_THAT(consumers, UnorderedElementsAre("consumers.comes.name", "consumers.goes.name",
+                                              "consumers.comes.lease_seconds"));
+}
+
 TEST(Reload, WhatNeedsARestartIsNamed) {
   const ReloadPlan plan =
       plan_reload(load({}), load({{"store.retention", "1d"}, {"limits.body_bytes", "32KiB"}}));

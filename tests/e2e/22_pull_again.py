@@ -28,6 +28,9 @@ class Again(PullCase):
         self.send(weir, 1)
         self.assertStatus(weir.post({"id": "bad", "name": "test", "price": "one"}), 200)
         lease = puller.lease()
+        held = weir.stats()["consumers"]["central"]
+        self.assertEqual((held["leases"], held["leased"], held["delayed"], held["redelivered"]), (1, 2, 0, 0))
+        self.assertIn("2 in 1 leases", weir.cli("status").stdout)
         bad = lease["events"][1]
         puller.ack(lease["lease"], reject=[{"seq": bad["seq"], "reason": "price"}])
         (failed,) = self.failed(weir)
@@ -40,7 +43,8 @@ class Again(PullCase):
         self.assertEqual([(e["id"], e["raw"]["price"]) for e in again["events"]], [("bad", 1)])
         self.assertEqual(puller.ack(again["lease"]).json["acked"], 1)
         self.assertEqual(self.failed(weir), [])
-        self.assertEqual(weir.stats()["consumers"]["central"], {"pending": 0, "sent": 2, "failed": 0, "state": ""})
+        central = weir.stats()["consumers"]["central"]
+        self.assertEqual((central["pending"], central["sent"], central["failed"]), (0, 2, 0))
 
     def test_02_max_deliveries_ends_in_a_failed_event(self):
         weir = self.weir(sections={"consumers": [{"name": "central", "max_deliveries": 2}]})
@@ -113,8 +117,8 @@ class Crash(PullCase):
             weir.start()
         self.assertEqual(taken, sent)
         eventually(lambda: len(segments(weir)) <= 2, "the segments to go")
-        self.assertEqual(weir.stats()["consumers"]["central"],
-                         {"pending": 0, "sent": len(sent), "failed": 0, "state": ""})
+        central = weir.stats()["consumers"]["central"]
+        self.assertEqual((central["pending"], central["sent"], central["failed"]), (0, len(sent), 0))
         self.assertEqual(weir.stop(), 0)
         done = weir.cli("store", "verify", "--data", weir.data, "--json", server=False)
         self.assertEqual(json.loads(done.stdout)["problems"], [])

@@ -154,6 +154,89 @@ TEST_F(LeasesTest, SeveralAskersShareAConsumerAndNeverAnEvent) {
   EXPECT_EQ(store->lane("central")->tenants.at("acme").sent, 2'000u);
 }
 
+ConsumerOptions declared_consumer(const std::string& name, uint64_t max_deliveries = 16) {
+  ConsumerOptions options;
+  options.lane.name = name;
+  options.lane.kind = storage::LaneKind::kConsumer;
+  options.max_deliveries = max_deliveries;
+  return options;
+}
+
+TEST_F(LeasesTest, DeclaredConsumersComeChangeAndGoWhileALeaseIsHeld) {
+  options.consumers = {declared_consumer("central")};
+  open();
+  append(4, "e");
+  const auto held = asker->lease(2);
+  const auto declare = [&](std::vector<ConsumerOptions> consumers) {
+    for (const ConsumerOptions& one : consumers) {
+      if (store->lane(one.lane.name)) continue;
+      EXPECT_TRUE(store->create_lane(one.lane));
+    }
+    EXPECT_TRUE(leases->may_declare(consumers));
+    leases->declare(std::move(consumers));
+  };
+  declare({declared_consumer("central", 3), declared_consumer("other")});
+  const auto shown = asker->ask(Asker::make(PullKind::kShow));
+  EXPECT_EQ(shown->infos.front().options.max_deliveries, 3u);
+  EXPECT_EQ(event_ids(asker->lease(1000, 0, "other")->body).size(), 4u);
+  EXPECT_EQ(asker->ack(held->lease)->acked, 2u);
+  // Taken out it goes on with the settings it had, also after a restart, and may be deleted.
+  auto refused = Asker::make(PullKind::kDelete);
+  EXPECT_THAT(asker->ask(std::move(refused))->status.error().message, HasSubstr("reload"));
+  declare({declared_consumer("other")});
+  EXPECT_THAT(event_ids(asker->lease()->body), ElementsAre("e2", "e3"));
+  options.consumers = {declared_consumer("other")};
+  reopen();
+  const auto after = asker->ask(Asker::make(PullKind::kShow));
+  ASSERT_TRUE(after->status);
+  EXPECT_FALSE(after->infos.front().declared);
+  EXPECT_EQ(after->infos.front().options.max_deliveries, 3u);
+  EXPECT_TRUE(asker->ask(Asker::make(PullKind::kDelete))->status);
+  // A name that was deleted may be declared at once.
+  declare({declared_consumer("other"), declared_consumer("central")});
+  EXPECT_EQ(event_ids(asker->lease()->body).size(), 4u);
+}
+
+TEST_F(LeasesTest, MoreConsumersThanThereMayBeAreNotDeclared) {
+  open();
+  asker->lease(1, 0, "made-at-run-time");
+  std::vector<ConsumerOptions> many;
+  for (int i = 0; i < 5; ++i) many.push_back(declared_consumer("c" + std::to_string(i)));
+  const Status refused = leases->may_declare(many);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("would be 6 consumers"));
+  many.pop_back();
+  EXPECT_TRUE(leases->may_declare(many));
+}
+
+TEST(CountLeases, TellsWhatIsHeldGivenBackAndHandedOutAgain) {
+  storage::LaneState state;
+  state.shards.resize(1);
+  const auto add = [&](uint64_t number, uint64_t first, uint64_t last, storage::RangeState range,
+                       uint32_t attempts, int64_t until_ms, const std::string& owner) {
+    storage::OpenRange open;
+    open.number = number;
+    open.first = first;
+    open.last = last;
+    open.state = range;
+    open.attempts = attempts;
+    open.not_before_ms = until_ms;
+    open.owner = owner;
+    state.shards[0].open[number] = open;
+  };
+  using storage::RangeState;
+  add(1, 1, 10, RangeState::kLeased, 1, 2'000, "1 a");
+  add(2, 11, 12, RangeState::kLeased, 2, 2'000, "2 b");
+  add(3, 13, 15, RangeState::kLeased, 2, 2'000, "2 b");
+  add(4, 20, 20, RangeState::kLeased, 1, 500, "3 c");  // its time is over
+  add(5, 30, 31, RangeState::kDelayed, 1, 5'000, "");
+  const LeaseCounts counts = count_leases(state, 1'000);
+  EXPECT_EQ(counts.leases, 2u);
+  EXPECT_EQ(counts.leased, 15u);
+  EXPECT_EQ(counts.delayed, 3u);
+  EXPECT_EQ(counts.redelivered, 5u + 3u);
+}
+
 TEST_F(LeasesTest, ALongPollIsWokenByACommit) {
   open();
   append(1, "first");
