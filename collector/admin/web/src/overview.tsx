@@ -31,6 +31,9 @@ function Tiles({ live }: { live: Live }): JSX.Element {
   </div>;
 }
 
+// Between 0 and 1 lies 0.5, not another 1.
+const level = (n: number): string => n >= 10 || Number.isInteger(n) ? short(n) : n.toFixed(1);
+
 function Charts(): JSX.Element {
   const { history } = useLive();
   const rates = useMemo(() => [history.map((p) => p.time), history.map((p) => p.accepted), history.map((p) => p.sent), history.map((p) => p.rejected)], [history]);
@@ -39,12 +42,12 @@ function Charts(): JSX.Element {
   const last = history.at(-1);
   return <div class="charts">
     <Panel title="Events per second" note="Last five minutes">
-      <Chart format={short} data={rates}
+      <Chart format={level} data={rates}
         lines={[{ label: 'accepted', color: '--line-1', fill: true }, { label: 'sent', color: '--line-2' }, { label: 'rejected', color: '--line-3' }]}
         description={`Events per second: ${rate(last?.accepted ?? 0)} accepted, ${rate(last?.sent ?? 0)} sent, ${rate(last?.rejected ?? 0)} rejected.`} />
     </Panel>
     <Panel title="Pending events" note="Accepted, not finished yet">
-      <Chart format={short} data={pending} lines={[{ label: 'pending', color: '--line-1', fill: true }]}
+      <Chart format={level} data={pending} lines={[{ label: 'pending', color: '--line-1', fill: true }]}
         description={`Pending events: ${count(last?.pending ?? 0)}.`} />
     </Panel>
     <Panel title="Commit latency" note="Until an event is on disk">
