@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "collector/admin/human_text.h"
 #include "collector/admin/metrics_text.h"
 #include "collector/admin/query_time.h"
 #include "collector/http/query.h"
@@ -423,7 +424,7 @@ Reply Api::drain_state(const Call& call) {
   json.end_object();
   // Without anybody to take them events wait for ever.
   if (lanes.empty()) pending = deps_.store.totals().accepted;
-  text += pending == 0 ? "empty\n" : fmt::format("{} events pending\n", pending);
+  text += pending == 0 ? "empty\n" : human_count(pending, "event") + " pending\n";
   json.field("pending", pending).end_object();
   Reply reply = call.wants_text ? text_reply(std::move(text)) : json_reply(json.take() + "\n");
   reply.headers = fmt::format("Weir-Pending: {}\r\n", pending);

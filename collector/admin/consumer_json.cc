@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "collector/admin/human_text.h"
 #include "storage/base/clock.h"
 
 namespace weir::admin {
@@ -74,8 +75,8 @@ std::string consumer_text(const forwarder::ConsumerInfo& info, int64_t now_ms) {
   if (info.active_ms != 0)
     out += fmt::format("last asked           {}\n", format_rfc3339_ms(info.active_ms));
   for (const forwarder::LeaseInfo& lease : info.some_leases)
-    out += fmt::format("lease                {}  {} events, delivery {}, until {}, {}\n",
-                       lease.lease, lease.events, lease.delivery,
+    out += fmt::format("lease                {}  {}, delivery {}, until {}, {}\n", lease.lease,
+                       human_count(lease.events, "event"), lease.delivery,
                        format_rfc3339_ms(lease.expires_ms), lease.holder);
   return out;
 }

@@ -24,4 +24,8 @@ std::string human_seconds(int64_t seconds) {
   return fmt::format("{} d", seconds / 86'400);
 }
 
+std::string human_count(uint64_t count, std::string_view one) {
+  return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
+}
+
 }  // namespace weir::admin

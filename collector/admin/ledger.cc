@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "collector/admin/event_json.h"
+#include "collector/admin/human_text.h"
 #include "forwarder/leases.h"
 #include "storage/base/event_record.h"
 #include "storage/base/terminal_text.h"
@@ -275,7 +276,7 @@ std::string Ledger::text(const std::vector<History>& events) {
     for (const Fate& fate : event.fates) {
       std::string told = fmt::format("{}", fate.state);
       if (!fate.reason.empty()) told += fmt::format(": {}", fate.reason);
-      if (fate.attempts > 0) told += fmt::format(", {} attempts", fate.attempts);
+      if (fate.attempts > 0) told += ", " + human_count(fate.attempts, "attempt");
       if (fate.status != 0) told += fmt::format(", status {}", fate.status);
       if (fate.finished_ms != 0) told += fmt::format(", at {}", time(fate.finished_ms));
       if (!fate.owner.empty()) told += fmt::format(", by {}", fate.owner);

@@ -256,15 +256,16 @@ std::string Stats::live_text() const {
   const Live live = this->live();
   std::string out = fmt::format("weir {} on {}, up {}\n", info_.version, info_.node,
                                 human_seconds((live.wall_ms - info_.started_ms) / 1000));
-  out += fmt::format("store      {} at {}: {} events, {} in {} segments\n", store_.id().text(),
-                     info_.data_directory, live.store.end - live.store.first,
-                     human_bytes(live.store.bytes), live.store.segments);
+  out += fmt::format("store      {} at {}: {}, {} in {}\n", store_.id().text(),
+                     info_.data_directory, human_count(live.store.end - live.store.first, "event"),
+                     human_bytes(live.store.bytes), human_count(live.store.segments, "segment"));
   out += live.accepting ? "state      accepting events\n"
                         : fmt::format("state      REFUSING events: {}\n", live.refusal);
   if (live.store.damaged_segments != 0)
     out += fmt::format("damaged    {} segments were set aside, see `weir store inspect`\n",
                        live.store.damaged_segments);
-  out += fmt::format("dedupe     {} ids remembered, the oldest for {}\n", live.store.dedupe_entries,
+  out += fmt::format("dedupe     {} remembered, the oldest for {}\n",
+                     human_count(live.store.dedupe_entries, "id"),
                      human_seconds(live.store.dedupe_window_ms / 1000));
   out += fmt::format("rates      {:.1f} events/s in, {:.1f} events/s out\n",
                      live.accepted_per_second, live.sent_per_second);
