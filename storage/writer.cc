@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <utility>
 
 #include "storage/base/check.h"
 #include "storage/base/log.h"
@@ -24,6 +25,8 @@ constexpr uint64_t kSmallRequestEvents = 64;  // larger ones count as bulk
 constexpr uint64_t kMostGroupEvents = UINT64_MAX;
 constexpr uint64_t kMostSegmentBytes = UINT64_MAX;
 #endif
+// While small requests come, bulk gets this part of its share: a commit of some 250 events.
+constexpr uint64_t kQuickParts = 16;
 constexpr size_t kLookahead = 12;        // entries whose index slots are fetched ahead
 constexpr size_t kPayloadLookahead = 3;  // entries whose bytes are fetched ahead
 // Used of a segment that was not filled before its successor is made: traffic to speak of.
@@ -175,12 +178,17 @@ void Writer::take_new() {
 
 void Writer::choose_group() {
   fill_from(small_, limits_.group_events, limits_.group_bytes);
+  const bool small_before = std::exchange(small_in_group_, !group_.items.empty());
   if (large_.empty()) return;
-  fill_from(large_, group_.items.size() + limits_.bulk_events, group_.bytes + limits_.bulk_bytes);
+  const uint64_t parts = small_in_group_ || small_before ? kQuickParts : 1;
+  fill_from(large_, group_.items.size() + std::max<uint64_t>(limits_.bulk_events / parts, 1),
+            group_.bytes + limits_.bulk_bytes / parts);
 }
 
-// Adds entries in order until the queue is empty or the group has max_events or max_bytes in all.
+// Adds entries in order until the queue is empty or the group has max_events or max_bytes in all,
+// but at least one.
 void Writer::fill_from(PartQueue& queue, uint64_t max_events, uint64_t max_bytes) {
+  const size_t before = group_.items.size();
   while (!queue.empty()) {
     AppendRequest::Part* part = queue.front();
     const std::span<AppendEntry> entries = part->request->entries;
@@ -192,7 +200,7 @@ void Writer::fill_from(PartQueue& queue, uint64_t max_events, uint64_t max_bytes
       }
       const uint64_t bytes = queue_cost(entry);
       const bool full = group_.items.size() >= max_events || group_.bytes + bytes > max_bytes;
-      if (full && !group_.items.empty()) return;
+      if (full && group_.items.size() > before) return;
       if (entry_too_large(entry)) break;
       group_.items.push_back({&entry, part->request->received_at_ms, 0});
       group_.bytes += bytes;

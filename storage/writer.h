@@ -135,6 +135,7 @@ class Writer final : public PartSink {
   // The writer thread's own.
   PartQueue small_;
   PartQueue large_;
+  bool small_in_group_ = false;  // the last group had requests that are not bulk
   Group group_;
   std::vector<StoreAppender*> answered_;   // appenders with something to deliver
   std::unique_ptr<SegmentWriter> active_;  // null: the disk has been full since the start
