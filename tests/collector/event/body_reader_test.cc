@@ -155,7 +155,7 @@ TEST(BodyReader, ReadsLongArraysAsElementByElement) {
     for (const int at : {0, 1, 150, 299}) {
       Strings events;
       const std::string body = long_array(random, &events, odd, at);
-      const Read read = read_all(body);
+      const Read read = read_all(body, {}, {.event_bytes = 1 << 20});
       EXPECT_EQ(read.error.kind, Kind::kNone) << read.error.reason;
       EXPECT_EQ(read.events, events);
       EXPECT_EQ(read.rejected.size(), odd == "7" ? 1u : 0u);
