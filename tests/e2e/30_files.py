@@ -117,7 +117,7 @@ class Configuration(unittest.TestCase):
     def test_08_what_is_wrong_is_said_with_file_line_and_hint(self):
         for body, line, words in (
                 ('type = "fiel"\npath = "/x"', 3, "must be one of: http, kafka, clickhouse, postgresql, redis, file, stdout"),
-                ('type = "file"', 2, 'path: is missing; type "file" needs it; write for example path = "'),
+                ('type = "file"', 1, 'path: is missing; type "file" needs it; write for example path = "'),
                 ('type = "kafka"\nurl = "broker:9092"', 4, "does not begin with kafka://"),
                 ('type = "redis"\nurl = "redis://h"\ntopic = "t"', 5, "it is for type kafka; leave it out"),
                 ('type = "postgresql"\nurl = "postgresql://u:pw@h/db"', 4, "put it into password"),

@@ -23,6 +23,8 @@ class Hours(SinkCase):
 
         def another_hour():
             before = len(central.requests)
+            # An attempt that is still under way would be an hour old.
+            eventually(lambda: weir.metric("weir_forward_attempts_total") >= before, "its outcome")
             clock.pass_by(HOUR)
             ids = self.send(weir, 1)        # a commit wakes who sleeps by the old time
             eventually(lambda: len(central.requests) > before, lambda: f"no attempt\n{weir.log()[-1500:]}")
