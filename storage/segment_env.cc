@@ -20,13 +20,12 @@ Result<std::shared_ptr<SegmentEnv>> SegmentEnv::open(const std::string& path, Se
   if (const int code = mdb_env_create(&env); code != 0)
     return fail_lmdb(code, "cannot prepare to open", path);
   std::shared_ptr<SegmentEnv> segment(new SegmentEnv(env));
-  unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD;
-  if (access == SegmentAccess::kWrite) {
-    flags &= ~static_cast<unsigned>(MDB_NORDAHEAD);
+  // With read-ahead: segments are read in order, by lanes and consumers that are behind, mostly.
+  unsigned flags = MDB_NOSUBDIR | MDB_NOTLS;
+  if (access == SegmentAccess::kWrite)
     mdb_env_set_mapsize(env, map_bytes);
-  } else {
+  else
     flags |= MDB_RDONLY;
-  }
   if (access == SegmentAccess::kReadSealed) flags |= MDB_NOLOCK;
   if (const int code = mdb_env_open(env, path.c_str(), flags, 0640); code != 0) {
     if (code == ENOENT) return fail(ErrorCode::kNotFound, "{} does not exist", path);
