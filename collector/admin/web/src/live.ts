@@ -1,7 +1,7 @@
 // The live counters: one EventSource for the whole page, a history of the last minutes, and what is
-// known about the connection. It rests while the page is hidden: a browser allows few connections to one
-// server, and nobody looks.
-import { getJson, type Live, type Session } from './api';
+// known about the connection.
+import type { Live } from './api';
+import { Stream, type Connection } from './stream';
 
 export interface Point {
   time: number;           // seconds since 1970
@@ -14,8 +14,6 @@ export interface Point {
   sync99: number | null;
   lanes: Record<string, number>;   // sent per second
 }
-
-export type Connection = 'connecting' | 'live' | 'lost' | 'resting';
 
 export interface LiveState {
   now: Live | null;
@@ -53,23 +51,16 @@ function pointOf(before: Live | null, now: Live): Point {
   return point;
 }
 
-export class LiveFeed {
+export class LiveFeed extends Stream {
   state: LiveState = { now: null, history: [], connection: 'connecting', detail: '', missed: 0 };
-  private source: EventSource | null = null;
-  private retry: ReturnType<typeof setTimeout> | undefined;
   private silence: ReturnType<typeof setTimeout> | undefined;
   private patience: ReturnType<typeof setTimeout> | undefined;
   private readonly listeners = new Set<() => void>();
-  private readonly onVisibility = (): void => { document.hidden ? this.rest() : this.connect(); };
 
-  start(): void {
-    document.addEventListener('visibilitychange', this.onVisibility);
-    this.connect();
-  }
+  constructor() { super('/api/v1/live'); }
 
-  stop(): void {
-    document.removeEventListener('visibilitychange', this.onVisibility);
-    this.close();
+  override stop(): void {
+    super.stop();
     this.endPatience();
   }
 
@@ -83,15 +74,12 @@ export class LiveFeed {
     for (const listener of this.listeners) listener();
   }
 
-  private close(): void {
-    clearTimeout(this.retry);
+  protected override close(): void {
+    super.close();
     clearTimeout(this.silence);
-    this.source?.close();
-    this.source = null;
   }
 
-  private rest(): void {
-    this.close();
+  protected override rested(): void {
     this.endPatience();
     this.set({ connection: 'resting' });
   }
@@ -101,8 +89,8 @@ export class LiveFeed {
     this.patience = undefined;
   }
 
-  // Nothing is heard at the moment: a reload of the server ends in a second, anything longer is said.
-  private lose(detail: string): void {
+  // A reload of the server ends in a second, anything longer is said.
+  protected override lose(detail: string): void {
     if (this.state.connection === 'lost') return this.set({ detail });
     this.set({ connection: 'connecting', detail });
     this.patience ??= setTimeout(() => this.set({ connection: 'lost' }), PATIENCE);
@@ -113,11 +101,8 @@ export class LiveFeed {
     this.silence = setTimeout(() => { this.lose('The server has gone silent.'); this.connect(); }, SILENCE);
   }
 
-  private connect(): void {
-    this.close();
+  protected override hear(source: EventSource): void {
     this.listen();
-    const source = new EventSource('/api/v1/live');
-    this.source = source;
     source.addEventListener('counters', (event: MessageEvent<string>) => {
       const now = JSON.parse(event.data) as Live;
       const point = pointOf(this.state.now, now);
@@ -126,25 +111,7 @@ export class LiveFeed {
       this.listen();
       this.set({ now, history, connection: 'live', detail: '' });
     });
-    source.addEventListener('skipped', (event: MessageEvent<string>) => {
-      this.set({ missed: this.state.missed + (JSON.parse(event.data) as { frames: number }).frames });
-    });
-    source.onerror = () => {
-      if (this.source !== source) return;
-      this.lose('The server does not answer.');
-      // Left to itself the browser gives up after an answer that is no stream (signed out, too many
-      // listeners, a proxy's error page), and some do after a refused connection.
-      if (source.readyState === EventSource.CLOSED) void this.findOut();
-    };
   }
 
-  private async findOut(): Promise<void> {
-    this.close();
-    try {
-      const session = await getJson<Session>('/api/v1/session');
-      if (!session.open && !session.signed_in) await getJson('/api/v1/live-counters');   // 401: signs out
-      else this.lose('The server takes no more listeners at the moment.');
-    } catch { /* what ask() found out is shown where it is listened to; here only: again */ }
-    if (this.source === null && !document.hidden) this.retry = setTimeout(() => this.connect(), 2_000);
-  }
+  protected override skip(frames: number): void { this.set({ missed: this.state.missed + frames }); }
 }
