@@ -61,9 +61,11 @@ struct EventFields {
   std::string_view raw;
 };
 
-// Whether a text field is the same for all events of a request.
+// Whether a text field is the same for all events of a request. A new tag is not, until it is named
+// here.
 constexpr bool is_request_field(uint8_t tag) {
-  return tag == 3 || tag == 4 || tag >= 15;  // source, tenant; ip, user_agent, envelope, key_name
+  return tag == 3 || tag == 4 ||    // source, tenant
+         (tag >= 15 && tag <= 18);  // ip, user_agent, envelope, key_name
 }
 
 constexpr uint8_t kTagTimestamp = 64;    // i64 little endian
