@@ -42,14 +42,13 @@ class SharedPressureLimits {
     const uint32_t packed = packed_.load(std::memory_order_relaxed);
     return {packed & 0xff, packed >> 8 & 0xff, packed >> 16 & 0xff};
   }
-  void set(const PressureLimits& limits) {
-    packed_.store(limits.ready | limits.shed_low << 8 | limits.shed_normal << 16,
-                  std::memory_order_relaxed);
-  }
+  void set(const PressureLimits& limits) { packed_.store(pack(limits), std::memory_order_relaxed); }
 
  private:
-  std::atomic<uint32_t> packed_{PressureLimits().ready | PressureLimits().shed_low << 8 |
-                                PressureLimits().shed_normal << 16};
+  static constexpr uint32_t pack(const PressureLimits& limits) {
+    return limits.ready | limits.shed_low << 8 | limits.shed_normal << 16;
+  }
+  std::atomic<uint32_t> packed_{pack({})};
 };
 
 // The level over time.
