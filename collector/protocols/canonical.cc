@@ -182,9 +182,8 @@ int64_t parse_time(std::string_view text) {
   int64_t ms = 0;
   if (is_plain_number(text, &ms)) return ms <= kLatest ? ms : 0;
   if (parse_rfc3339_ms(text, &ms)) return ms > 0 && ms <= kLatest ? ms : 0;
+  // Anything else that can be a time is exact in a double.
   const char* const end = text.data() + text.size();
-  const auto whole = std::from_chars(text.data(), end, ms);
-  if (whole.ec == std::errc() && whole.ptr == end) return ms > 0 && ms <= kLatest ? ms : 0;
   double value = 0;
   const auto number = std::from_chars(text.data(), end, value);
   if (number.ec != std::errc() || number.ptr != end || !std::isfinite(value)) return 0;
