@@ -228,13 +228,7 @@ class FakeStore : public storage::Store {
     const std::lock_guard lock(mutex_);
     uint64_t events = 0;
     for (const storage::ExpiredRange& range : ranges) {
-      storage::OpenRange open;
-      open.number = disk_.next_batch++;
-      open.shard = range.shard;
-      open.first = range.first;
-      open.last = range.last;
-      open.owner = storage::OpenRange::kRequeued;
-      disk_.lanes.find(name)->second.shards[range.shard].open[open.number] = open;
+      open_again(name, {range.shard, range.first, range.last});
       events += range.events;
     }
     disk_.expired.clear();
@@ -246,13 +240,7 @@ class FakeStore : public storage::Store {
     const std::lock_guard lock(mutex_);
     storage::Replayed replayed;
     for (const storage::ReplayRange& range : ranges) {
-      storage::OpenRange open;
-      open.number = disk_.next_batch++;
-      open.shard = range.shard;
-      open.first = range.first;
-      open.last = range.last;
-      open.owner = storage::OpenRange::kRequeued;
-      disk_.lanes.find(name)->second.shards[range.shard].open[open.number] = open;
+      open_again(name, range);
       replayed.events += range.last - range.first + 1;
     }
     return replayed;
@@ -366,6 +354,17 @@ class FakeStore : public storage::Store {
     Client* client;
     storage::LaneUpdate* update;
   };
+
+  // REQUIRES: mutex_ is held.
+  void open_again(std::string_view lane, const storage::ReplayRange& numbers) {
+    storage::OpenRange open;
+    open.number = disk_.next_batch++;
+    open.shard = numbers.shard;
+    open.first = numbers.first;
+    open.last = numbers.last;
+    open.owner = storage::OpenRange::kRequeued;
+    disk_.lanes.find(lane)->second.shards[numbers.shard].open[open.number] = open;
+  }
 
   void commit() {
     const std::lock_guard lock(mutex_);

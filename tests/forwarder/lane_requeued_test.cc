@@ -5,15 +5,23 @@
 namespace weir::forwarder::testing {
 namespace {
 
-TEST_F(LaneTest, ARequeuedExpiredRangeIsSentInBatchesBesideTheLog) {
-  options.retry.max_attempts = 1;
-  options.retry.base_ms = 1;
-  open();
-  store->append_many(25, "old");
-  deliver_all(503);
-  ASSERT_EQ(state().counts.expired, 25u);
+class LaneRequeuedTest : public LaneTest {
+ protected:
+  // The first attempt at each event gives it up; then all are requeued.
+  void expire_and_requeue(uint64_t events, const std::string& prefix) {
+    options.retry.max_attempts = 1;
+    options.retry.base_ms = 1;
+    open();
+    store->append_many(events, prefix);
+    deliver_all(503);
+    ASSERT_EQ(state().counts.expired, events);
+    ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
+  }
+};
+
+TEST_F(LaneRequeuedTest, ARequeuedExpiredRangeIsSentInBatchesBesideTheLog) {
+  ASSERT_NO_FATAL_FAILURE(expire_and_requeue(25, "old"));
   const size_t before = destination->seen.size();
-  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
   lane->look_for_requeued();
   lane->look_for_requeued();  // told twice: adopted once
   store->append_many(5, "new");
@@ -29,14 +37,8 @@ TEST_F(LaneTest, ARequeuedExpiredRangeIsSentInBatchesBesideTheLog) {
   EXPECT_TRUE(state().shards[0].open.empty());
 }
 
-TEST_F(LaneTest, AReplayGoesOnWhereItWasAfterACrash) {
-  options.retry.max_attempts = 1;
-  options.retry.base_ms = 1;
-  open();
-  store->append_many(40, "e");
-  deliver_all(503);
-  ASSERT_EQ(state().counts.expired, 40u);
-  ASSERT_TRUE(store->requeue_expired("saas", store->disk().expired));
+TEST_F(LaneRequeuedTest, AReplayGoesOnWhereItWasAfterACrash) {
+  ASSERT_NO_FATAL_FAILURE(expire_and_requeue(40, "e"));
   lane->look_for_requeued();
   turn();
   destination->answer(200);
