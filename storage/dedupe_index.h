@@ -3,23 +3,26 @@
 //
 // Many small tables, chosen by the fingerprint's top bits; each grows alone, so that the longest
 // step is the copying of one table: some 5,000 entries, tens of microseconds, where one table of
-// 20 M entries would stall for a second. In a table entries lie in the order of 32 bits of their
+// 20 M entries would stall for a second. In a table entries lie in the order of 64 bits of their
 // fingerprint, near the place that order gives them (linear probing that keeps sorted): a look-up
 // ends as soon as it meets a larger one, and growing is one sequential pass.
 //
-// Each table grows in place, in its own stretch of one large mapping whose pages are used as far as
-// the table goes: no gaps between tables that grow at different times. (One that is far larger than
-// its share, which no set of real fingerprints makes it, moves to memory of its own.)
+// An entry takes 16 bytes: 80 bits of fingerprint (with the table's number 92 of 128: among 20 M
+// keys a new one is taken for another once in 10^20) and the 48-bit event number. Tables are
+// between 72 % and 80 % full once they are large: at most 24 bytes per entry at the cap.
 //
-// An entry takes 20 bytes: 96 bits of fingerprint (with the table's number about 108 of 128), a
-// 48-bit event number, a 16-bit tick. Tables are between 85 % and 90 % full once they are large:
-// at most 24 bytes per entry at the cap.
+// All tables lie in one mapping, page by page: first the first page of every table, then the second
+// of every table. They fill alike, so what is used of the mapping is its beginning, without gaps,
+// and huge pages fit: with 4 KiB pages every look-up in a large index waits for a walk of the page
+// table. (A table that is far larger than its share, which no set of real fingerprints makes it,
+// moves to memory of its own.)
 //
-// Forgetting: time is cut into ticks (1/8192 of the window, 10.5 s for 24 h; cut short when one
-// would hold more than 1/64 of the cap). The oldest tick leaves when it is out of the window or
-// when the cap is reached: that only moves a mark. Its entries count as absent from then on, and
-// their slots are reclaimed by insertions near them, when their table fills up, or when sweep()
-// comes by: once per window, so that no forgotten entry is left when the ids of ticks come round.
+// Forgetting: event numbers ascend with time, so what is forgotten is what has a number below a
+// mark. Ticks say which numbers belong to which time (1/8192 of the window, 10.5 s for 24 h; cut
+// short when one would hold more than 1/64 of the cap; of the time before a restart, one per
+// segment). The oldest tick leaves when it is out of the window or when the cap is reached: that
+// only moves the mark. Its entries count as absent from then on, and their slots are reclaimed by
+// insertions near them, when their table fills up, or when sweep() comes by, once per window.
 //
 // Invariants
 //   1. size() <= max_entries after every advance(); bytes() <= 24 * max_entries + a fixed part.
@@ -50,14 +53,15 @@ class DedupeIndex {
 
   // Asks for the memory a later look-up will touch.
   void prefetch(const Fingerprint& fingerprint) const;
-  // The number stored with the fingerprint, or 0 after inserting it with this one.
+  // The number stored with the fingerprint, or 0 after inserting it with this one. Numbers ascend,
+  // but for those of a group that was taken back.
   uint64_t find_or_insert(const Fingerprint& fingerprint, uint64_t number);
   // Takes an insertion back (its commit failed).
   void erase(const Fingerprint& fingerprint);
 
-  // At start, before anything is loaded: entries from this time on can be forgotten apart from
-  // older ones. Where much came within one tick, files cut it into parts no larger than themselves.
-  void cut_tick(int64_t start_ms);
+  // At start, before anything is loaded, oldest first: events first..last were stored in this time.
+  // They are forgotten together.
+  void expect(uint64_t first, uint64_t last, int64_t start_ms, int64_t end_ms);
   // At start: entries of the past, newest files first, so that at the cap the oldest are left out.
   // False: the cap is reached, or the entry is out of the window; nothing was inserted.
   bool load(const Fingerprint& fingerprint, uint64_t number, int64_t time_ms);
@@ -80,50 +84,64 @@ class DedupeIndex {
   int64_t effective_window_ms(int64_t now_ms) const;
 
  private:
+  // Free: all zero. An event's number is never 0.
   struct Slot {
-    uint32_t order;  // ascending within a table
-    uint32_t key[2];
-    uint32_t number_low;
-    uint16_t number_high;
-    uint16_t tick;  // 0: free
+    uint64_t order;           // ascending within a table
+    uint64_t key_and_number;  // 16 and 48 bits
+
+    uint64_t number() const { return key_and_number & kNumberMask; }
+    bool free() const { return number() == 0; }
   };
-  static_assert(sizeof(Slot) == 20);
-  // slots[0 .. capacity + kSlack): the home of an entry lies below capacity. Empty: capacity is 0.
+  static_assert(sizeof(Slot) == 16);
+  // Slots 0 .. capacity + kSlack - 1; the home of an entry lies below capacity. Empty: capacity 0.
   struct Table {
-    Slot* slots = nullptr;
+    char* pages = nullptr;  // the first one
+    size_t stride = 0;      // from one page to the next, bytes
     uint32_t capacity = 0;
     uint32_t used = 0;  // slots that are not free, forgotten ones included
+
+    Slot* slot(uint32_t at) const {
+      return reinterpret_cast<Slot*>(pages + at / kPageSlots * stride) + at % kPageSlots;
+    }
+    // slot(at) when before is slot(at - 1).
+    Slot* next(Slot* before, uint32_t at) const {
+      return at % kPageSlots != 0 ? before + 1 : slot(at);
+    }
+    uint32_t slots() const { return capacity == 0 ? 0 : capacity + kSlack; }
+    size_t page_count() const { return (slots() + kPageSlots - 1) / kPageSlots; }
   };
+  // The numbers first .. (next tick's first) - 1 were given from start_ms to end_ms at the latest.
   struct Tick {
     int64_t start_ms = 0;
+    int64_t end_ms = 0;
+    uint64_t first = 0;
     uint64_t entries = 0;
   };
   struct Key;
 
+  static constexpr uint64_t kNumberMask = (uint64_t{1} << 48) - 1;
+  static constexpr size_t kPageBytes = 4096;
+  static constexpr uint32_t kPageSlots = kPageBytes / sizeof(Slot);
   static constexpr uint32_t kSlack = 32;
-  static constexpr uint32_t kTickIds = 65535;  // 16 bits without 0
 
   const Table& table_for(const Fingerprint& fingerprint) const {
     return tables_[table_of(fingerprint)];
   }
   Table& table_for(const Fingerprint& fingerprint) { return tables_[table_of(fingerprint)]; }
-  uint16_t tick_id(size_t index) const;
-  // The place of a tick in ticks_; beyond its end when the tick was evicted.
-  uint32_t tick_index(uint16_t tick) const {
-    const uint32_t ahead = uint32_t{tick} - 1 - first_tick_place_;
-    return tick > first_tick_place_ ? ahead : ahead + kTickIds;
-  }
   // False for a free slot.
-  bool live(uint16_t tick) const { return tick != 0 && tick_index(tick) < live_ticks_; }
-  void add_tick(int64_t start_ms);
-  size_t tick_at(int64_t time_ms) const;
+  bool live(const Slot& slot) const { return slot.number() >= ticks_.front().first; }
+  void add_tick(int64_t start_ms, uint64_t first);
+  Tick* tick_of(uint64_t number);
+  void count_out(uint64_t number);
   uint32_t find(const Table& table, const Key& key, bool* found) const;
-  void insert(Table& table, const Key& key, uint64_t number, size_t tick);
+  void insert(Table& table, const Key& key, uint32_t at, uint64_t number);
+  static void make_gap(const Table& table, uint32_t at, uint32_t free);
   static void erase_slot(Table& table, uint32_t at);
   void rebuild(Table& table, uint32_t at_least = 0);
-  void reserve_stretches();
-  Slot* stretch(const Table& table) const;
-  Slot* room_for(const Table& table, uint32_t capacity) const;
+  void reserve_pages();
+  char* shared_pages(const Table& table) const;
+  uint32_t copy_live(const Table& table);
+  Table room_for(const Table& table, uint32_t capacity) const;
   bool place(std::span<const Slot> entries, Table& to) const;
   void give_back(const Table& old, const Table& now) const;
   uint32_t capacity_at_cap() const;
@@ -134,20 +152,20 @@ class DedupeIndex {
 
   Options options_;
   int64_t tick_ms_;
+  int64_t oldest_ms_;  // what is loaded is not older
   unsigned table_bits_;
   uint32_t share_;  // entries per table at the cap
   std::vector<Table> tables_;
-  char* mapping_ = nullptr;  // a stretch of stretch_bytes_ per table
-  size_t stretch_bytes_ = 0;
+  void* reserved_ = nullptr;  // of the mapping, with what its alignment leaves over
+  size_t reserved_bytes_ = 0;
+  char* mapping_ = nullptr;
+  size_t most_pages_ = 0;      // that a table has in the mapping
   std::vector<Slot> scratch_;  // what a table that is rebuilt keeps
   std::deque<Tick> ticks_;     // the live ones, oldest first; never empty
-  uint64_t first_tick_ = 1;    // the running number of ticks_.front()
-  // What live() looks at, for each entry of a table that grows: first_tick_ modulo kTickIds, and
-  // the size of ticks_.
-  uint32_t first_tick_place_ = 1;
-  uint32_t live_ticks_ = 0;
+  uint64_t ticks_begun_ = 0;
+  uint64_t newest_ = 0;  // the largest number so far
   uint64_t size_ = 0;
-  uint64_t slots_ = 0;
+  uint64_t pages_ = 0;  // that tables use
   uint64_t evicted_by_window_ = 0;
   uint64_t evicted_by_cap_ = 0;
   uint64_t swept_ = 0;  // tables looked at by sweep(), round and round

@@ -218,7 +218,9 @@ void Recovery::fill_index(Work* work) {
   const DedupeIndex::Options& options = work->known.dedupe;
   const int64_t oldest = clock_.wall_ms() - options.window_ms;
   DedupeIndex& index = *work->out.index;
-  for (const SegmentSummary& summary : work->sidecars) index.cut_tick(summary.created_ms);
+  for (const SegmentSummary& summary : work->sidecars)
+    if (summary.committed_ms >= oldest && !summary.empty())
+      index.expect(summary.first, summary.last, summary.created_ms, summary.committed_ms);
   Readers together;
   uint64_t entries = 0;
   for (auto summary = work->sidecars.rbegin(); summary != work->sidecars.rend(); ++summary) {

@@ -109,6 +109,48 @@ TEST(DedupeIndex, LoadingStopsAtTheCapAndAtTheWindow) {
   EXPECT_EQ(index.find_or_insert({uint64_t{1} << 33, uint64_t{1} << 57}, 999), 1u);
 }
 
+TEST(DedupeIndex, WhatWasStoredBeforeARestartLeavesSegmentBySegment) {
+  DedupeIndex index({1000, 24 * kHour}, kNow);
+  index.expect(1, 99, kNow - 20 * kHour, kNow - 19 * kHour);
+  index.expect(100, 199, kNow - 2 * kHour, kNow - kHour);
+  const Fingerprint young{1, uint64_t{1} << 60};
+  const Fingerprint old{2, uint64_t{1} << 62};
+  ASSERT_TRUE(index.load(young, 150, kNow - 90 * kHour / 60));
+  ASSERT_TRUE(index.load(old, 50, kNow - 1170 * kHour / 60));
+  EXPECT_EQ(index.effective_window_ms(kNow), 20 * kHour);
+  index.advance(kNow + 5 * kHour - 1000);
+  EXPECT_EQ(index.find_or_insert(old, 200), 50u) << "within 24 hours of its segment's end";
+  index.advance(kNow + 5 * kHour + 1000);
+  EXPECT_EQ(index.evicted_by_window(), 1u);
+  EXPECT_EQ(index.find_or_insert(old, 200), 0u);
+  EXPECT_EQ(index.find_or_insert(young, 201), 150u);
+  EXPECT_EQ(index.size(), 2u);
+}
+
+TEST(DedupeIndex, SegmentsThatContradictEachOtherAreNotFollowed) {
+  DedupeIndex index({1000, 24 * kHour}, kNow);
+  index.expect(100, 199, kNow - 3 * kHour, kNow - 2 * kHour);
+  index.expect(150, 160, kNow - 2 * kHour, kNow - kHour);
+  index.expect(300, 200, kNow - 2 * kHour, kNow - kHour);
+  ASSERT_TRUE(index.load({1, 1}, 155, kNow - kHour));
+  ASSERT_TRUE(index.load({2, 2}, 7, kNow - kHour)) << "of no segment: not kept, nothing ends";
+  EXPECT_EQ(index.find_or_insert({1, 1}, 400), 155u);
+  EXPECT_EQ(index.find_or_insert({2, 2}, 401), 0u);
+  EXPECT_EQ(index.size(), 2u);
+}
+
+TEST(DedupeIndex, AGroupThatWasTakenBackGivesItsNumbersAgain) {
+  DedupeIndex index({64, 24 * kHour}, kNow);  // a tick for every two entries
+  const auto fingerprint = [](uint64_t i) { return Fingerprint{i << 33, i << 57}; };
+  for (uint64_t i = 1; i <= 10; ++i) ASSERT_EQ(index.find_or_insert(fingerprint(i), i), 0u);
+  for (uint64_t i = 1; i <= 10; ++i) index.erase(fingerprint(i));
+  EXPECT_EQ(index.size(), 0u);
+  for (uint64_t i = 11; i <= 20; ++i) ASSERT_EQ(index.find_or_insert(fingerprint(i), i - 10), 0u);
+  EXPECT_EQ(index.size(), 10u);
+  index.advance(kNow + 1000);
+  for (uint64_t i = 11; i <= 20; ++i) ASSERT_EQ(index.find_or_insert(fingerprint(i), 99), i - 10);
+}
+
 TEST(DedupeIndex, AKeyWhoseOriginalWasLostIsNoDuplicate) {
   DedupeIndex index({1000, 24 * kHour}, kNow);
   index.find_or_insert({1, 2}, 10);
@@ -130,7 +172,7 @@ TEST(DedupeIndex, AClockThatJumpsBackForgetsNothing) {
   EXPECT_EQ(index.find_or_insert({3, 4}, 12), 11u);
 }
 
-#ifndef WEIR_TINY_LIMITS  // tiny tables have slack at their ends
+#ifndef WEIR_TINY_LIMITS  // tiny tables leave most of their pages empty
 TEST(DedupeIndex, TakesAtMost24BytesPerEntryAtTheCap) {
   std::mt19937_64 random(5);
   constexpr uint64_t kCap = 1'000'000;
@@ -179,7 +221,7 @@ TEST(DedupeIndex, ATableFarLargerThanItsShareStillFindsEverything) {
 }
 
 TEST(DedupeIndex, ManyRoundsOfForgettingNeverReviveAKey) {
-  // More ticks than there are 16-bit ids, with entries that are forgotten in every one.
+  // One tick per entry: each time around some are forgotten.
   std::mt19937_64 random(6);
   DedupeIndex index({500, kHour}, kNow);
   int64_t now = kNow;

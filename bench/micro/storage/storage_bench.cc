@@ -60,8 +60,10 @@ struct FullIndex {
       if (i % every == 0) known.push_back(fingerprint);
     }
     std::shuffle(known.begin(), known.end(), random);
+    next = entries + 1;
   }
   DedupeIndex index;
+  uint64_t next = 1;  // the number of the next event
   std::vector<Fingerprint> known;
 };
 
@@ -108,7 +110,7 @@ void DedupeMiss(benchmark::State& state) {
       state.ResumeTiming();
     }
     full.index.prefetch(fresh[(at + kAhead) % kNew]);
-    if (full.index.find_or_insert(fresh[at], 1) != 0)
+    if (full.index.find_or_insert(fresh[at], full.next++) != 0)
       return state.SkipWithError("a new fingerprint was found");
     ++at;
   }
