@@ -9,7 +9,7 @@ def beside_peers(context, arguments):
     """The same load on Weir and every peer in turn; the others stand still meanwhile. Medians by name."""
     servers = context.with_peers()
     runs = {server.name: [] for server in servers}
-    delivered = []
+    delivered = {server.name: [] for server in servers}
     for server in servers:
         server.pause()
     for _ in range(context.rounds):
@@ -20,18 +20,22 @@ def beside_peers(context, arguments):
             if server.settle(context.settle_seconds):
                 # Everything that was received, warm-up included, and sent to the destination.
                 events = server.events() - events
-                delivered.append((server.cpu_seconds() - before) * 1e6 / max(events, 1))
+                delivered[server.name].append((server.cpu_seconds() - before) * 1e6 / max(events, 1))
             server.pause()
     for server in servers:
         server.resume()
     rows = {name: summary(of_server) for name, of_server in runs.items()}
-    if delivered:
-        rows["weir"]["cpu_us_per_event_delivered"] = sorted(delivered)[len(delivered) // 2]
     for name, row in rows.items():
         context.say(line_of(name, row))
-    if delivered:
-        context.say(f"  weir, until everything had been sent to the destination too: "
-                    f"{rows['weir']['cpu_us_per_event_delivered']:.3f} us CPU/event")
+    for name, of_server in delivered.items():
+        if of_server:
+            rows[name]["cpu_us_per_event_delivered"] = sorted(of_server)[len(of_server) // 2]
+            context.say(f"  {name}, until everything had been sent to the destination too: "
+                        f"{rows[name]['cpu_us_per_event_delivered']:.3f} us CPU/event")
+    for server in servers:
+        errors = server.errors_logged()
+        if errors:
+            context.say(f"  {server.name} logged {len(errors)} errors, the first: {errors[0]}")
     return rows
 
 

@@ -1,10 +1,13 @@
 """Starts Weir and its peers, pinned to the server's core, each in a directory of its own."""
+import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 
 from machine import LOAD_CPU, ROOT, SERVER_CPU, children, cpu_seconds, rss_anon
@@ -32,6 +35,14 @@ def wait_for(port, process, seconds=30):
 def http_get(port, path, timeout=5):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=timeout) as answer:
         return answer.read().decode()
+
+
+def fill(config, path, **values):
+    """Writes a configuration of this folder with its @NAMES@ filled in; every one of them must be given."""
+    with open(os.path.join(ROOT, "bench/compare", config), encoding="utf-8") as template:
+        text = re.sub("@([A-Z_]+)@", lambda found: str(values[found[1]]), template.read())
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text)
 
 
 class Server:
@@ -79,6 +90,10 @@ class Server:
     def events(self):
         """How many it has stored; 0 when it does not say."""
         return 0
+
+    def errors_logged(self):
+        """What it complained of so far."""
+        return []
 
     def stop(self, number=signal.SIGTERM):
         if self.process is None or self.process.poll() is not None:
@@ -173,11 +188,8 @@ LUA_MODULES = ("/usr/lib/nginx/modules/ndk_http_module.so", "/usr/lib/nginx/modu
 def start_nginx(directory, config, name, cpu=SERVER_CPU, port=None, answer="204"):
     os.makedirs(directory, exist_ok=True)
     port = port or free_port()
-    with open(os.path.join(ROOT, "bench/compare", config), encoding="utf-8") as template:
-        text = template.read().replace("@PORT@", str(port)).replace("@ANSWER@", answer)
     path = os.path.join(directory, "nginx.conf")
-    with open(path, "w", encoding="utf-8") as out:
-        out.write(text)
+    fill(config, path, PORT=port, ANSWER=answer)
     return Server(name, [find_nginx(), "-p", directory, "-c", path], port, directory, cpu).start()
 
 
@@ -186,20 +198,62 @@ def start_sink(directory, port=None):
     return start_nginx(directory, "nginx.conf", "sink", LOAD_CPU, port, "200")
 
 
-def start_fluent_bit(binary, directory):
-    os.makedirs(os.path.join(directory, "chunks"), exist_ok=True)
-    port = free_port()
-    with open(os.path.join(ROOT, "bench/compare/fluent-bit.conf"), encoding="utf-8") as template:
-        text = template.read().replace("@PORT@", str(port)).replace("@DIRECTORY@", directory)
-    path = os.path.join(directory, "fluent-bit.conf")
-    with open(path, "w", encoding="utf-8") as out:
-        out.write(text)
-    server = Server("fluent-bit", [binary, "-c", path], port, directory).start()
-    server.durability = "chunks written to files, not synced before the answer"
-    return server
+class FluentBit(Server):
+    """Its http input with chunks in files, its http output to the sink. One thread takes requests, writes chunks and
+    hands them to the output's threads, once a second; requests go first, so that a full core sends nothing."""
+
+    durability = "in a mapped file: survives a kill; synced when a chunk is full or sent, before that gone after a power cut"
+
+    def __init__(self, program, directory, sink_url):
+        self.chunks = os.path.join(directory, "chunks")
+        os.makedirs(self.chunks, exist_ok=True)
+        port, self.admin = free_port(), free_port()
+        config = os.path.join(directory, "fluent-bit.conf")
+        fill("fluent-bit.conf", config, PORT=port, ADMIN_PORT=self.admin, CHUNKS=self.chunks,
+             SINK_PORT=urllib.parse.urlsplit(sink_url).port)
+        super().__init__("fluent-bit", [program, "-c", config], port, directory)
+
+    def start(self):
+        super().start()
+        until = time.monotonic() + 10
+        while True:
+            try:
+                self.counts()
+                return self
+            except (OSError, ValueError, KeyError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+
+    def counts(self):
+        """Records received, delivered, and given up, as it had them a second ago at most, unless it is busy."""
+        page = json.loads(http_get(self.admin, "/api/v1/metrics"))
+        output = page["output"]["http.0"]
+        return page["input"]["http.0"]["records"], output["proc_records"], output["dropped_records"]
+
+    def events(self):
+        return self.counts()[0]
+
+    def settle(self, seconds):
+        """A chunk's file is gone when it was delivered."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if not any(files for _, _, files in os.walk(self.chunks)):
+                time.sleep(2)
+                received, delivered, dropped = self.counts()
+                if delivered != received:
+                    raise SystemExit(f"fluent-bit received {received} records, delivered {delivered} and dropped "
+                                     f"{dropped}, and holds none; see {self.directory}/stderr")
+                return True
+            time.sleep(0.1)
+        return False
+
+    def errors_logged(self):
+        with open(os.path.join(self.directory, "stderr"), encoding="utf-8", errors="replace") as log:
+            return [line.strip() for line in log if "[error]" in line]
 
 
-def start_peers(directory, fluent_bit):
+def start_peers(directory, fluent_bit, sink_url):
     """Every peer that is installed; a sentence for each that is not."""
     peers, absent = [start_nginx(os.path.join(directory, "nginx"), "nginx.conf", "nginx")], []
     peers[0].durability = "nothing is kept: reads the body and throws it away"
@@ -209,7 +263,7 @@ def start_peers(directory, fluent_bit):
     else:
         absent.append("nginx-log: apt-get install libnginx-mod-http-lua")
     if fluent_bit:
-        peers.append(start_fluent_bit(fluent_bit, os.path.join(directory, "fluent-bit")))
+        peers.append(FluentBit(fluent_bit, os.path.join(directory, "fluent-bit"), sink_url).start())
     else:
         absent.append("fluent-bit: give its program with --fluent-bit or FLUENT_BIT")
     return peers, absent

@@ -1,5 +1,6 @@
 """weir-bench as a load tester uses it, and bench/compare on a small scale."""
 import http.server
+import importlib.util
 import json
 import os
 import pty
@@ -7,6 +8,7 @@ import re
 import signal
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -282,6 +284,41 @@ class Compare(BenchCase):
         weir = report["scenarios"]["single"]["single, 256 connections: CPU per request / nginx"]["weir"]
         self.assertEqual(weir["wrong_answers"], 0)
         self.assertTrue(re.search(r"\d of 3 targets met", done.stdout), done.stdout)
+
+    @need_program("nginx")
+    def test_a_peer_that_is_not_there_is_named_before_anything_is_measured(self):
+        done = subprocess.run([os.path.join(ROOT, "bench/compare/compare"), "--build", BUILD, "--fluent-bit", "nobody"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertEqual(done.stderr, "--fluent-bit nobody: no such program\n")
+        self.assertEqual(done.stdout, "")
+
+    def test_every_place_in_fluent_bits_configuration_is_filled(self):
+        servers = compare_servers()
+        peer = servers.FluentBit("fluent-bit", self.directory, "http://127.0.0.1:4321/")
+        with open(os.path.join(self.directory, "fluent-bit.conf"), encoding="utf-8") as f:
+            text = f.read()
+        self.assertNotIn("@", text)
+        ports = re.findall(r"^ +(?:http_)?port (\d+)$", text, re.M)
+        self.assertEqual(ports, [str(peer.admin), str(peer.port), "4321"])
+        self.assertIn(f"storage.path {peer.chunks}\n", text)
+
+    def test_a_place_nobody_fills_is_an_error(self):
+        with self.assertRaises(KeyError):
+            compare_servers().fill("fluent-bit.conf", os.path.join(self.directory, "out"), PORT=1)
+
+
+def compare_servers():
+    """bench/compare/servers.py; this folder has a servers.py of its own."""
+    folder = os.path.join(ROOT, "bench/compare")
+    sys.path.append(folder)
+    try:
+        spec = importlib.util.spec_from_file_location("compare_servers", os.path.join(folder, "servers.py"))
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(folder)
 
 
 if __name__ == "__main__":
