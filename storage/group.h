@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "storage/append.h"
-#include "storage/record_format.h"
+#include "storage/chunk.h"
 
 namespace weir::storage {
 
@@ -73,7 +73,8 @@ struct Group {
   uint64_t stored = 0;
   uint64_t first = 0;
   uint64_t payload_bytes = 0;
-  uint64_t cost = 0;  // of the records in the segment
+  ChunkPlan plan;     // of the events to store
+  uint64_t cost = 0;  // of their chunks in the segment
   // Scratch of the commit block.
   TenantTally tenants;
   std::string fingerprints;

@@ -5,8 +5,8 @@
 #include "storage/base/check.h"
 #include "storage/base/event_record.h"
 #include "storage/base/log.h"
+#include "storage/event_cursor.h"
 #include "storage/file_names.h"
-#include "storage/segment_reader.h"
 #include "storage/sidecar.h"
 
 namespace weir::storage {
@@ -56,20 +56,23 @@ bool LogReader::read_segment(const SegmentSet::Opened& segment, unsigned shard,
       std::min(progress->end, limits.last == UINT64_MAX ? UINT64_MAX : limits.last + 1);
   // Everything up to the segment's end that was not seen is missing; the active one ends at `end`.
   const uint64_t segment_end = segment.sealed ? std::min(segment.last + 1, end) : end;
-  for (bool more = reader->seek(event_key(result.next)); more; more = reader->next()) {
-    if (is_commit_key(reader->key()) || reader->key() == kHeaderKey) continue;
-    const uint64_t number = key_number(reader->key());
+  EventCursor cursor(*reader, shard);
+  for (bool more = cursor.seek(result.next); more; more = cursor.next()) {
+    const uint64_t number = cursor.number();
     if (number >= segment_end) break;
     result.missing += number - result.next;
     result.next = number;
-    EventRecord record;
-    if (!decode_event(reader->value(), shard, number, &record)) {
-      damaged_records_.add();
-      log::error("event_damaged", {{"shard", shard}, {"number", number}});
-      ++result.missing;
-      ++result.next;
+    if (cursor.lost() > 0) {
+      const uint64_t lost = std::min(cursor.lost(), segment_end - number);
+      damaged_records_.add(lost);
+      log::error(
+          "event_damaged",
+          {{"shard", shard}, {"number", number}, {"events", lost}, {"problem", cursor.problem()}});
+      result.missing += lost;
+      result.next += lost;
       continue;
     }
+    const EventRecord& record = cursor.event();
     const bool fits = result.events < limits.max_events &&
                       result.bytes + record.payload.size() <= limits.max_bytes;
     if (!fits && result.events > 0) {

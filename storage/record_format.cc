@@ -96,15 +96,19 @@ void encode_header(std::string& out, const SegmentHeader& header) {
 }
 
 bool decode_header(std::string_view bytes, SegmentHeader* header) {
-  if (bytes.size() != kSegmentHeaderSize) return false;
+  if (bytes.size() != kSegmentHeaderSize || header_version(bytes) != kFormatVersion) return false;
   header->shard = load_le<uint16_t>(bytes.data() + 10);
-  if (!checksum_holds(bytes, header->shard, kHeaderKey)) return false;
-  if (static_cast<uint8_t>(bytes[8]) != kFormatVersion) return false;
   header->first = load_le<uint64_t>(bytes.data() + 16);
   header->created_ms = load_le<int64_t>(bytes.data() + 24);
   std::memcpy(header->store_id.bytes.data(), bytes.data() + 32, 16);
   std::memcpy(header->secret.bytes, bytes.data() + 48, DedupeSecret::kSize);
   return header->shard < 8;
+}
+
+unsigned header_version(std::string_view bytes) {
+  if (bytes.size() < 12) return 0;
+  const auto shard = load_le<uint16_t>(bytes.data() + 10);
+  return checksum_holds(bytes, shard, kHeaderKey) ? static_cast<uint8_t>(bytes[8]) : 0;
 }
 
 }  // namespace weir::storage

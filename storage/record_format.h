@@ -4,7 +4,7 @@
 //
 // A segment is one tree of records under ascending 64-bit integer keys:
 //   0                  the segment header
-//   number * 2         the event with that number
+//   number * 2         a chunk of events, of which that is the first (chunk.h)
 //   number * 2 + 1     the commit block of the group that ends with that number
 //
 //   header  := checksum:u64 version:u8 0:u8 shard:u16 0:u32 first:u64 created_ms:i64
@@ -33,7 +33,7 @@
 
 namespace weir::storage {
 
-constexpr uint8_t kFormatVersion = 1;
+constexpr uint8_t kFormatVersion = 2;
 constexpr uint64_t kMaxNumber = (uint64_t{1} << 47) - 1;  // 4 years at a million events a second
 constexpr uint64_t kHeaderKey = 0;
 
@@ -137,5 +137,7 @@ struct SegmentHeader {
 constexpr size_t kSegmentHeaderSize = 8 + 8 + 16 + 16 + DedupeSecret::kSize;
 void encode_header(std::string& out, const SegmentHeader& header);
 bool decode_header(std::string_view bytes, SegmentHeader* header);
+// The version of a header with a sound checksum, also one this build does not know; else 0.
+unsigned header_version(std::string_view bytes);
 
 }  // namespace weir::storage

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "storage/base/log.h"
+#include "storage/chunk.h"
 #include "storage/disk.h"
 #include "storage/file_names.h"
 #include "storage/sidecar.h"
@@ -15,8 +16,8 @@ namespace {
 
 constexpr size_t kReadTogether = 128;  // sidecars; a descriptor and 12 KiB each
 
-// The most events a file can hold: each takes at least its header and an LMDB node.
-uint64_t most_events(uint64_t bytes) { return bytes / (kEventHeaderSize + 16) + 1; }
+// The most events a file can hold: each takes at least its header and a place in a directory.
+uint64_t most_events(uint64_t bytes) { return bytes / (kEventHeaderSize + kChunkEndSize) + 1; }
 
 bool same_store(const SegmentSummary& summary, const StoreIdentity& identity) {
   return !summary.has_identity || summary.store_id == identity.id;

@@ -27,8 +27,9 @@ struct SegmentWalk {
 };
 
 // Walks the file in this process: only for a child, or for a file that is known to be sound. Checks
-// that keys ascend, every checksum, that each commit block describes exactly the events before it,
-// and that header and name agree. payload_sound, when given, judges each payload.
+// that keys ascend, every checksum, that the chunks of a group follow each other, that each commit
+// block describes exactly the events before it, and that header and name agree. payload_sound, when
+// given, judges each payload.
 SegmentWalk walk_segment(const std::string& path, unsigned shard, uint64_t first,
                          SegmentAccess access,
                          const FunctionRef<bool(std::string_view)>* payload_sound = nullptr);

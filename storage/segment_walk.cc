@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "storage/chunk.h"
 #include "storage/segment_check.h"
 #include "storage/segment_reader.h"
 
@@ -28,7 +29,7 @@ class Walker {
     if (key == kHeaderKey) return take_header(value);
     if (!summary_.has_identity) return wrong("no segment header in front of the first record");
     return is_commit_key(key) ? take_commit(key_number(key), value)
-                              : take_event(key_number(key), value);
+                              : take_chunk(key_number(key), value);
   }
 
   bool finish() {
@@ -46,7 +47,12 @@ class Walker {
  private:
   bool take_header(std::string_view value) {
     SegmentHeader header;
-    if (!decode_header(value, &header)) return wrong("the segment header fails its checksum");
+    const unsigned version = header_version(value);
+    if (version == 0) return wrong("the segment header fails its checksum");
+    if (version != kFormatVersion)
+      return wrong(fmt::format("it has format version {}, this build reads version {}", version,
+                               kFormatVersion));
+    if (!decode_header(value, &header)) return wrong("the segment header is not one");
     if (header.shard != summary_.shard || header.first != summary_.first)
       return wrong("the segment header belongs to another file name");
     summary_.has_identity = true;
@@ -56,13 +62,22 @@ class Walker {
     return true;
   }
 
-  bool take_event(uint64_t number, std::string_view value) {
+  bool take_chunk(uint64_t first, std::string_view value) {
+    ChunkView chunk;
+    if (const auto problem = chunk.decode(value, summary_.shard, first); !problem.empty())
+      return wrong(fmt::format("the chunk of event {}: {}", first, problem));
+    const uint64_t before = group_.empty() ? summary_.last : group_first_ + group_.size() - 1;
+    if (first <= before || (!group_.empty() && first != before + 1))
+      return wrong(fmt::format("event {} does not follow event {}", first, before));
+    for (uint64_t number = first; number < chunk.end(); ++number)
+      if (!take_event(number, chunk)) return false;
+    return true;
+  }
+
+  bool take_event(uint64_t number, const ChunkView& chunk) {
     EventRecord record;
-    if (number <= summary_.last || !decode_event(value, summary_.shard, number, &record))
+    if (!chunk.event(number, &record))
       return wrong(fmt::format("event {} fails its checksum", number));
-    if (!group_.empty() && number != group_first_ + group_.size())
-      return wrong(fmt::format("event {} does not follow event {}", number,
-                               group_first_ + group_.size() - 1));
     if (payload_sound_ != nullptr && !(*payload_sound_)(record.payload))
       return wrong(fmt::format("event {} does not follow the grammar of event records", number));
     if (group_.empty()) group_first_ = number;

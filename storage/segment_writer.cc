@@ -93,12 +93,13 @@ uint64_t SegmentWriter::room() const {
 uint64_t SegmentWriter::record_cost(size_t size) {
   static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   // LMDB keeps a value inside a leaf up to about half a page (node header, key, slot: 18 bytes);
-  // longer ones get pages of their own behind a 16-byte page header.
+  // longer ones get pages of their own behind a 16-byte page header, and a reference in a leaf.
   const uint64_t in_leaf = size + 18;
-  // Appending fills a leaf up to the last record that fits: of small ones at most a seventh is
-  // wasted, of large ones at most a third.
+  // Appending fills a leaf up to the last record that fits: what it wastes is less than the record
+  // behind it takes. For a small one that is at most a seventh of the leaf, charged to what is in
+  // it; a large one is charged twice, with the page header and the leaf's entry in a branch.
   if (in_leaf <= page / 8) return in_leaf + in_leaf / 6;
-  if (in_leaf <= page / 2 - 16) return in_leaf + in_leaf / 2;
+  if (in_leaf <= page / 2 - 16) return in_leaf * 2 + 40;
   return (size + 16 + page - 1) / page * page + 32;
 }
 

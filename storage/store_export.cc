@@ -5,10 +5,9 @@
 
 #include "storage/directory_lock.h"
 #include "storage/disk.h"
+#include "storage/event_cursor.h"
 #include "storage/file_names.h"
-#include "storage/record_format.h"
 #include "storage/segment_check.h"
-#include "storage/segment_reader.h"
 #include "storage/store.h"
 
 namespace weir::storage {
@@ -25,24 +24,23 @@ struct Page {
   static constexpr size_t kEvents = 1000;
   static constexpr size_t kBytes = 4 << 20;
   std::vector<Event> events;
-  uint64_t next_key = 0;  // where to go on; 0: at the end
+  uint64_t next = 0;  // where to go on; 0: at the end
 };
 
-Result<Page> read_page(const std::shared_ptr<SegmentEnv>& env, unsigned shard, uint64_t key) {
+Result<Page> read_page(const std::shared_ptr<SegmentEnv>& env, unsigned shard, uint64_t from) {
   WEIR_ASSIGN_OR_RETURN(auto reader, SegmentReader::begin(env));
   Page page;
   size_t bytes = 0;
-  for (bool more = reader.seek(key); more; more = reader.next()) {
-    if (reader.key() == kHeaderKey || is_commit_key(reader.key())) continue;
+  EventCursor cursor(reader, shard);
+  for (bool more = cursor.seek(from); more; more = cursor.next()) {
     if (page.events.size() >= Page::kEvents || bytes >= Page::kBytes) {
-      page.next_key = reader.key();
+      page.next = cursor.number();
       break;
     }
-    EventRecord record;
-    const uint64_t number = key_number(reader.key());
-    if (!decode_event(reader.value(), shard, number, &record)) continue;  // verify reports it
+    if (cursor.lost() > 0) continue;  // verify reports it
+    const EventRecord& record = cursor.event();
     page.events.push_back(
-        {number, record.received_ms, record.fingerprint, std::string(record.payload)});
+        {cursor.number(), record.received_ms, record.fingerprint, std::string(record.payload)});
     bytes += record.payload.size();
   }
   return page;
@@ -52,9 +50,9 @@ Result<Page> read_page(const std::shared_ptr<SegmentEnv>& env, unsigned shard, u
 Result<bool> export_segment(const std::string& path, const LogFile& file, SegmentAccess access,
                             FunctionRef<bool(const StoredEvent&)> visit) {
   WEIR_ASSIGN_OR_RETURN(auto env, SegmentEnv::open(path, access, 0));
-  uint64_t key = event_key(file.first);
+  uint64_t from = file.first;
   do {
-    WEIR_ASSIGN_OR_RETURN(const Page page, read_page(env, file.shard, key));
+    WEIR_ASSIGN_OR_RETURN(const Page page, read_page(env, file.shard, from));
     for (const Page::Event& event : page.events) {
       StoredEvent stored;
       stored.position = {static_cast<uint16_t>(file.shard), event.number};
@@ -63,8 +61,8 @@ Result<bool> export_segment(const std::string& path, const LogFile& file, Segmen
       stored.payload = event.payload;
       if (!visit(stored)) return false;
     }
-    key = page.next_key;
-  } while (key != 0);
+    from = page.next;
+  } while (from != 0);
   return true;
 }
 

@@ -232,6 +232,7 @@ void Writer::dedupe_group() {
   const size_t size = group_.items.size();
   uint64_t number = next_;
   group_.first = number;
+  group_.plan.begin(group_.bytes);
   for (size_t i = 0; i < size; ++i) {
     if (i + kLookahead < size) index_->prefetch(group_.items[i + kLookahead].entry->fingerprint);
     GroupItem& item = group_.items[i];
@@ -247,8 +248,10 @@ void Writer::dedupe_group() {
     item.number = number;
     entry.number = number++;
     group_.payload_bytes += payload;
-    group_.cost += SegmentWriter::record_cost(kEventHeaderSize + payload);
+    group_.plan.add(kEventHeaderSize + payload);
   }
+  for (const ChunkSize& chunk : group_.plan.chunks())
+    group_.cost += SegmentWriter::record_cost(chunk.bytes);
   group_.stored = number - next_;
   WEIR_CHECK(number < kMaxNumber);
 }
@@ -339,24 +342,34 @@ int Writer::append_group() {
     code = active_->append(kHeaderKey, header);
     if (code != 0) return code;
   }
+  uint64_t number = group_.first;
+  size_t item = 0;
+  for (const ChunkSize& size : group_.plan.chunks()) {
+    char* to = nullptr;
+    code = active_->reserve(event_key(number), size.bytes, &to);
+    if (code != 0) return code;
+    ChunkEncoder chunk(to, shard_, number, size);
+    encode_chunk(&item, chunk);
+    number += size.count;
+  }
+  return active_->append(commit_key(number - 1), group_.block_bytes);
+}
+
+// Fills the chunk with the group's new events from *item on, and moves *item behind them.
+void Writer::encode_chunk(size_t* item, ChunkEncoder& chunk) {
   const size_t size = group_.items.size();
-  for (size_t i = 0; i < size; ++i) {
-    if (i + kPayloadLookahead < size) {
-      const AppendEntry& ahead = *group_.items[i + kPayloadLookahead].entry;
+  for (; chunk.left() > 0; ++*item) {
+    if (*item + kPayloadLookahead < size) {
+      const AppendEntry& ahead = *group_.items[*item + kPayloadLookahead].entry;
       __builtin_prefetch(ahead.head.data());
       __builtin_prefetch(ahead.raw.data());
     }
-    const GroupItem& item = group_.items[i];
-    if (item.number == 0) continue;
-    const AppendEntry& entry = *item.entry;
-    char* to = nullptr;
-    code = active_->reserve(event_key(item.number),
-                            kEventHeaderSize + entry.head.size() + entry.raw.size(), &to);
-    if (code != 0) return code;
-    encode_event(to, shard_, item.number, item.received_ms, entry.fingerprint, entry.head,
-                 entry.raw);
+    const GroupItem& next = group_.items[*item];
+    if (next.number == 0) continue;
+    const AppendEntry& entry = *next.entry;
+    chunk.add(next.received_ms, entry.fingerprint, entry.head, entry.raw);
   }
-  return active_->append(commit_key(group_.first + group_.stored - 1), group_.block_bytes);
+  chunk.finish();
 }
 
 // Nothing of the group is stored. Says why, refuses it and what waits behind it.

@@ -96,6 +96,7 @@ class Writer final : public PartSink {
   bool store_group();
   Stored try_store(int* code);
   int append_group();
+  void encode_chunk(size_t* item, ChunkEncoder& chunk);
   void build_commit_block(CommitBlock* block);
   bool fail_group(const Error& error, bool in_commit);
   Refusal judge(const Error& error, bool in_commit);

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "storage/base/check.h"
-#include "storage/record_format.h"
+#include "storage/chunk.h"
 #include "storage/segment_summary.h"
 
 namespace {
@@ -24,6 +24,26 @@ void repair_checksum(std::string& bytes, unsigned shard, uint64_t key) {
                                                 weir::storage::checksum_seed(shard, key)));
 }
 
+// Whatever the directory says, the events it leads to lie inside the chunk.
+void decode_chunk(std::string bytes, uint64_t first) {
+  using weir::storage::kChunkEndSize;
+  using weir::storage::kChunkHeaderSize;
+  if (bytes.size() < kChunkHeaderSize) return;
+  const uint64_t directory =
+      kChunkHeaderSize + uint64_t{weir::load_le<uint32_t>(bytes.data() + 12)} * kChunkEndSize;
+  if (directory <= bytes.size())
+    weir::store_le(bytes.data(), weir::checksum64(std::string_view(bytes).substr(8, directory - 8),
+                                                  weir::storage::checksum_seed(
+                                                      0, weir::storage::event_key(first))));
+  weir::storage::ChunkView chunk;
+  if (!chunk.decode(bytes, 0, first).empty()) return;
+  WEIR_CHECK(chunk.count() > 0 && chunk.end() <= weir::storage::kMaxNumber);
+  for (uint64_t number = first; number < chunk.end(); ++number) {
+    weir::storage::EventRecord record;
+    if (chunk.event(number, &record)) check_inside(bytes, record.payload);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -33,6 +53,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   weir::storage::EventRecord record;
   repair_checksum(bytes, 0, weir::storage::event_key(number));
   if (weir::storage::decode_event(bytes, 0, number, &record)) check_inside(bytes, record.payload);
+
+  decode_chunk(bytes, number);
 
   CommitBlock block;
   // The block says itself which number it ends with.
@@ -64,7 +86,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   weir::storage::SegmentHeader header;
   const unsigned shard = bytes.size() > 11 ? weir::load_le<uint16_t>(bytes.data() + 10) : 0;
   repair_checksum(bytes, shard, weir::storage::kHeaderKey);
-  weir::storage::decode_header(bytes, &header);
+  if (weir::storage::decode_header(bytes, &header))
+    WEIR_CHECK(weir::storage::header_version(bytes) == weir::storage::kFormatVersion);
 
   weir::ByteReader reader(bytes);
   weir::storage::SegmentSummary summary;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/base/event_record.h"
+#include "storage/chunk.h"
 
 namespace weir::storage {
 namespace {
@@ -97,6 +98,23 @@ TEST(RecordFormat, EverySingleFlippedBitOfACommitBlockFails) {
   }
 }
 
+TEST(RecordFormat, AHeaderOfAnotherVersionIsKnownAsSuchAndNotDecoded) {
+  SegmentHeader header;
+  header.shard = 1;
+  std::string bytes;
+  encode_header(bytes, header);
+  EXPECT_EQ(header_version(bytes), kFormatVersion);
+  bytes[8] = 9;
+  EXPECT_EQ(header_version(bytes), 0u) << "its checksum fails";
+  bytes += "and a field of its own";
+  store_le(bytes.data(),
+           checksum64(std::string_view(bytes).substr(8), checksum_seed(1, kHeaderKey)));
+  EXPECT_EQ(header_version(bytes), 9u);
+  EXPECT_FALSE(decode_header(bytes, &header));
+  for (size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_EQ(header_version(std::string_view(bytes).substr(0, size)), 0u) << size;
+}
+
 TEST(RecordFormat, ASegmentHeaderCarriesTheIdentity) {
   SegmentHeader header;
   header.shard = 3;
@@ -138,7 +156,7 @@ TEST(RecordFormat, TheWorkedExampleOfTheDocumentationIsTrue) {
   std::string bytes;
   encode_header(bytes, header);
   EXPECT_EQ(hex(std::string_view(bytes).substr(0, 50)),
-            "4a58ad9e0ebf164d010000000000000001000000000000000068e5cf8b010000"
+            "584f78a65deda369020000000000000001000000000000000068e5cf8b010000"
             "0123456789ab4cde8f0123456789abcd0001");
 
   const Fingerprint fingerprint = make_fingerprint(header.secret, "t", "k1");
@@ -147,11 +165,17 @@ TEST(RecordFormat, TheWorkedExampleOfTheDocumentationIsTrue) {
   std::string head;
   append_event_head(head, fields);
   const std::string_view raw = "{\"a\":1}";
-  std::string event(kEventHeaderSize + head.size() + raw.size(), '\0');
-  encode_event(event.data(), 0, 1, 1'700'000'000'123, fingerprint, head, raw);
-  EXPECT_EQ(hex(event),
-            "1cfa3f5961b6fe907b68e5cf8b0100009cb6bff79f9a0c8c0335101e20cb26b6"
-            "01040000040174007b2261223a317d");
+  ChunkPlan plan;
+  plan.begin(raw.size());
+  plan.add(kEventHeaderSize + head.size() + raw.size());
+  std::string chunk(plan.chunks()[0].bytes, '\0');
+  ChunkEncoder encoder(chunk.data(), 0, 1, plan.chunks()[0]);
+  encoder.add(1'700'000'000'123, fingerprint, head, raw);
+  encoder.finish();
+  EXPECT_EQ(hex(chunk),
+            "2eaba99e732af7a5020000000100000043000000"
+            "785cd6eb1666514c7b68e5cf8b0100009cb6bff79f9a0c8c0335101e20cb26b6"
+            "02040000040174007b2261223a317d");
 
   std::string fingerprints;
   append_le(fingerprints, fingerprint.low);
@@ -166,8 +190,8 @@ TEST(RecordFormat, TheWorkedExampleOfTheDocumentationIsTrue) {
   const TenantEvents tenants[] = {{"t", 1}};
   encode_commit(bytes, 0, block, tenants);
   EXPECT_EQ(hex(bytes),
-            "6e4a13bdc9219d8801000100010000000100000000000000"
-            "7d68e5cf8b0100007b68e5cf8b0100007b68e5cf8b0100000b00000000000000"
+            "1718a486213bae43020001000100000001000000000000007d68e5cf8b010000"
+            "7b68e5cf8b0100007b68e5cf8b0100000b00000000000000"
             "9cb6bff79f9a0c8c0335101e20cb26b6010174");
 }
 

@@ -3,10 +3,11 @@
 // what was damaged is set aside and its numbers are not used again.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <random>
 
+#include "tests/storage/segment_fixture.h"
 #include "tests/storage/store_fixture.h"
 
 namespace weir::storage {
@@ -43,14 +44,7 @@ class StoreDamageTest : public ::testing::Test {
   }
   std::string path(const std::string& name) const { return directory_.path() + "/" + name; }
 
-  void flip(const std::string& name, size_t at, unsigned bit) {
-    std::fstream file(path(name), std::ios::binary | std::ios::in | std::ios::out);
-    file.seekg(static_cast<std::streamoff>(at));
-    char byte = 0;
-    file.get(byte);
-    file.seekp(static_cast<std::streamoff>(at));
-    file.put(static_cast<char>(byte ^ (1 << bit)));
-  }
+  void flip(const std::string& name, size_t at, unsigned bit) { flip_bit(path(name), at, bit); }
   // Opens the damaged directory; what is read is what was written, and new numbers are new.
   size_t open_and_read() {
     auto store = open_store(options_, metrics_);
@@ -142,6 +136,71 @@ TEST_F(StoreDamageTest, AnUnsealedSegmentThatIsDamagedIsSetAsideAndItsNumbersAre
   store.reset();
   // Also the start after the next knows which numbers were used.
   EXPECT_EQ(open_and_read(), 200u);
+}
+
+// In a file that is being served, which was sound when it was opened.
+class DamageWhileServingTest : public StoreDamageTest {
+ protected:
+  DamageWhileServingTest() {
+    store_ = open_store(options_, metrics_);
+    client_ = std::make_unique<TestClient>(*store_);
+    std::vector<TestEvent> events;
+    for (int i = 0; i < 50; ++i)
+      events.push_back({key(0, i), "shop", key(0, i) + std::string(700, 'x')});
+    client_->send(events);
+    for (TestEvent& event : events) event.key += "again";
+    client_->send(events);
+    const auto chunks = chunks_in(segment_);
+    chunk_ = *std::max_element(chunks.begin(), chunks.end(),
+                               [](const auto& a, const auto& b) { return a.count < b.count; });
+    EXPECT_GT(chunk_.count, 1u);
+  }
+  ~DamageWhileServingTest() override {
+    store_->stop();
+    client_.reset();
+  }
+  // Everything but events first .. end - 1 is read, and they are counted one by one.
+  void expect_lost(uint64_t first, uint64_t end) {
+    const double damaged = damaged_records();
+    const ReadBack all = read_all(*store_, 0);
+    EXPECT_EQ(all.raws.size(), 100 - (end - first));
+    for (uint64_t number = 1; number <= 100; ++number)
+      EXPECT_EQ(all.raws.contains(number), number < first || number >= end) << number;
+    EXPECT_EQ(all.total.missing, end - first);
+    EXPECT_EQ(damaged_records() - damaged, static_cast<double>(end - first));
+  }
+  double damaged_records() const {
+    for (const MetricRegistry::Series& series : metrics_.collect())
+      if (series.metric == Metric::kDamagedRecords) return series.value;
+    return 0;
+  }
+
+  const std::string segment_ = path("seg-0-0000000000000001.weir");
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<TestClient> client_;
+  ChunkInFile chunk_;  // the one with the most events
+};
+
+TEST_F(DamageWhileServingTest, AFlippedBitInAnEventCostsThatEvent) {
+  chunk_.flip(segment_, chunk_.events_at() + kEventHeaderSize + 100, 4);
+  expect_lost(chunk_.first, chunk_.first + 1);
+}
+
+TEST_F(DamageWhileServingTest, AFlippedBitInADirectoryCostsItsChunk) {
+  chunk_.flip(segment_, kChunkHeaderSize, 4);
+  expect_lost(chunk_.first, chunk_.end());
+  chunk_.flip(segment_, kChunkHeaderSize, 4);
+  expect_lost(1, 1);
+}
+
+TEST_F(DamageWhileServingTest, ARangeThatEndsInsideADamagedChunkCountsItsPartOfIt) {
+  chunk_.flip(segment_, 12, 0);
+  ReadLimits limits;
+  limits.last = chunk_.first;
+  const auto read = store_->read(0, chunk_.first, limits, [](const StoredEvent&) { return true; });
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->missing, 1u);
+  EXPECT_EQ(read->next, chunk_.first + 1);
 }
 
 TEST_F(StoreDamageTest, ADamagedSidecarIsRebuiltFromItsSegment) {

@@ -16,8 +16,8 @@
 
 #include "storage/base/check.h"
 #include "storage/base/event_record.h"
+#include "storage/chunk.h"
 #include "storage/dedupe_index.h"
-#include "storage/record_format.h"
 #include "storage/segment_writer.h"
 #include "storage/store.h"
 
@@ -128,11 +128,16 @@ void register_dedupe() {
 const bool kRegistered = (register_dedupe(), true);
 
 void append_records(SegmentWriter& writer, uint64_t first, int64_t count, const std::string& raw) {
-  for (int64_t i = 0; i < count; ++i) {
-    const uint64_t number = first + static_cast<uint64_t>(i);
+  ChunkPlan plan;
+  plan.begin(static_cast<uint64_t>(count) * raw.size());
+  for (int64_t i = 0; i < count; ++i) plan.add(kEventHeaderSize + raw.size());
+  uint64_t number = first;
+  for (const ChunkSize& size : plan.chunks()) {
     char* to = nullptr;
-    WEIR_CHECK(writer.reserve(event_key(number), kEventHeaderSize + raw.size(), &to) == 0);
-    encode_event(to, 0, number, 1'000, {number, 77}, {}, raw);
+    WEIR_CHECK(writer.reserve(event_key(number), size.bytes, &to) == 0);
+    ChunkEncoder chunk(to, 0, number, size);
+    for (; chunk.left() > 0; ++number) chunk.add(1'000, {number, 77}, {}, raw);
+    chunk.finish();
   }
 }
 
