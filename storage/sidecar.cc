@@ -5,10 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <numeric>
+#include <span>
 
 #include "storage/base/check.h"
 
@@ -17,8 +18,10 @@ namespace {
 
 constexpr std::string_view kMagic = "WEIRFP1\n";
 constexpr size_t kHeadSize = 8 + 8 + 8 + 4 + 4 + 8;
-constexpr size_t kCheckedEntries = 4096;         // read at once while the checksum is computed
-constexpr size_t kReadEntries = 512;             // held by an open reader: 12 KiB
+constexpr size_t kCheckedEntries = 4096;  // read at once while the checksum is computed
+constexpr size_t kReadEntries = 512;      // held by an open reader: 12 KiB
+constexpr size_t kSortedAtOnce = 64;
+constexpr uint64_t kReservedEntries = uint64_t{16} << 20;  // of a segment; more grow as they come
 constexpr uint64_t kSeed = 0x77656972'66700001;  // a sidecar is never taken for something else
 
 class File {
@@ -102,27 +105,42 @@ SidecarEntry decode_entry(const char* from) {
 
 namespace {
 
-// Fingerprints are spread evenly, so one pass over their top bits leaves runs of a few entries,
-// which are sorted in the cache.
-void sort_by_fingerprint(std::vector<SidecarEntry>& entries) {
-  const auto bits =
-      static_cast<unsigned>(std::clamp<size_t>(std::bit_width(entries.size()), 4, 20) - 3);
-  const auto bucket = [bits](const SidecarEntry& entry) { return entry.high >> (64 - bits); };
-  std::vector<uint32_t> ends((size_t{1} << bits) + 1);
+// By 8 bits at a time from the top, in place ("American flag sort", McIlroy, Bostic and McIlroy
+// 1993): a second array would double what a large segment takes, and more bits at once would leave
+// the processor's cache. `below`: how many bits of `high` are not yet the same within entries.
+void sort_by_fingerprint(std::span<SidecarEntry> entries, unsigned below = 64) {
+  if (entries.size() <= kSortedAtOnce || below == 0) {
+    std::sort(entries.begin(), entries.end(), [](const SidecarEntry& a, const SidecarEntry& b) {
+      return a.high != b.high ? a.high < b.high : a.low < b.low;
+    });
+    return;
+  }
+  below -= 8;
+  const auto bucket = [below](const SidecarEntry& entry) { return entry.high >> below & 255; };
+  std::array<uint32_t, 257> ends{};
   for (const SidecarEntry& entry : entries) ++ends[bucket(entry) + 1];
   std::partial_sum(ends.begin(), ends.end(), ends.begin());
-  std::vector<SidecarEntry> sorted(entries.size());
-  std::vector<uint32_t> next(ends.begin(), ends.end() - 1);
-  for (const SidecarEntry& entry : entries) sorted[next[bucket(entry)]++] = entry;
-  for (size_t i = 0; i + 1 < ends.size(); ++i)
-    std::sort(sorted.begin() + ends[i], sorted.begin() + ends[i + 1],
-              [](const SidecarEntry& a, const SidecarEntry& b) {
-                return a.high != b.high ? a.high < b.high : a.low < b.low;
-              });
-  entries.swap(sorted);
+  std::array<uint32_t, 256> next;
+  std::copy_n(ends.begin(), next.size(), next.begin());
+  for (size_t i = 0; i < next.size(); ++i) {
+    while (next[i] < ends[i + 1]) {
+      SidecarEntry& here = entries[next[i]];
+      const size_t wanted = bucket(here);
+      if (wanted == i)
+        ++next[i];
+      else
+        std::swap(here, entries[next[wanted]++]);
+    }
+  }
+  for (size_t i = 0; i < next.size(); ++i)
+    sort_by_fingerprint(entries.subspan(ends[i], ends[i + 1] - ends[i]), below);
 }
 
 }  // namespace
+
+SidecarBuilder::SidecarBuilder(const SegmentSummary& summary) : summary_(summary) {
+  entries_.reserve(std::min(summary.events, kReservedEntries));
+}
 
 void SidecarBuilder::add(const CommitBlock& block) {
   const int64_t age = std::max<int64_t>(block.committed_ms - summary_.created_ms, 0) / 1000;

@@ -20,6 +20,7 @@
 
 #include "storage/base/function_ref.h"
 #include "storage/base/hash.h"
+#include "storage/base/page_allocator.h"
 #include "storage/base/result.h"
 #include "storage/segment_summary.h"
 
@@ -42,14 +43,14 @@ struct KnownFingerprint {
 // Collects the fingerprints of a segment, commit block by commit block, and writes the file.
 class SidecarBuilder {
  public:
-  explicit SidecarBuilder(const SegmentSummary& summary) : summary_(summary) {}
+  explicit SidecarBuilder(const SegmentSummary& summary);
   void add(const CommitBlock& block);  // in any order
   // Sorts, writes <path>.tmp, syncs it, renames it. The directory is the caller's to sync.
   Status write(const std::string& path);
 
  private:
   SegmentSummary summary_;
-  std::vector<SidecarEntry> entries_;
+  std::vector<SidecarEntry, PageAllocator<SidecarEntry>> entries_;
 };
 
 // Checks the whole file; visit gets every entry (fingerprint order). kCorrupt: damaged.
