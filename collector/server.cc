@@ -18,6 +18,9 @@ namespace {
 
 constexpr uint64_t kAdminBodyMemory = 16 << 20;
 constexpr int64_t kAdminStopMs = 5'000;
+// The least the scheduler gives: reactors run promptly and briefly beside writers and forwarding,
+// so what came meanwhile shares the next commit (docs/performance.md).
+constexpr uint64_t kShardSliceNs = 100'000;
 constexpr auto kLookEvery = std::chrono::milliseconds(5);
 
 // Cores this process may use, in order.
@@ -114,6 +117,7 @@ ShardOptions Server::shard_options(unsigned index, uint16_t port) const {
   shard.loop.receive_buffers = options_.reactor.receive_buffers;
   shard.loop.receive_buffer_bytes = options_.reactor.receive_buffer_bytes;
   shard.loop.name = fmt::format("weir-shard-{}", index);
+  shard.loop.slice_ns = kShardSliceNs;
   const std::vector<int> cores = usable_cores();
   if (options_.server.pin && index < cores.size() && options_.server.shards <= cores.size())
     shard.loop.cpu = cores[index];

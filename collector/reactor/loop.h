@@ -24,7 +24,8 @@ struct LoopOptions {
   unsigned receive_buffer_bytes = kDefaultReceiveBufferBytes;
   int64_t close_timeout_ns = 5'000'000'000;  // stop(): how long the join protocols may take
   int cpu = -1;                              // pin to this core; -1: do not
-  std::string name = "reactor";              // thread name
+  uint64_t slice_ns = 0;         // what the thread asks of the scheduler at a time; 0: its default
+  std::string name = "reactor";  // thread name
 };
 
 // Work to be done in the next turn. OWNS: nothing; intrusive, belongs to who embeds it. One that is

@@ -2,6 +2,9 @@
 #include "collector/reactor/loop.h"
 
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
@@ -152,6 +155,31 @@ struct Message {
   Message* next = nullptr;
   int value = 0;
 };
+
+TEST_F(LoopOnlyTest, AsksForShortSlicesAndKeepsItsNiceValue) {
+  options_.slice_ns = 200'000;
+  make_loop();
+  struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime, deadline, period;
+  } attributes{};
+  LambdaTask task([&] {
+    EXPECT_EQ(syscall(SYS_sched_getattr, 0, &attributes, sizeof attributes, 0), 0);
+    loop_->stop();
+  });
+  loop_->defer(task);
+  std::thread([this] {
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 3);
+    loop_->run();
+  }).join();
+  EXPECT_EQ(attributes.nice, 3);
+  EXPECT_EQ(attributes.policy, static_cast<uint32_t>(SCHED_OTHER));
+  if (attributes.runtime == 0) GTEST_SKIP() << "this kernel knows no slices";
+  EXPECT_EQ(attributes.runtime, 200'000u);
+}
 
 TEST_F(LoopOnlyTest, MissesNoWakeUpFromOtherThreads) {
   constexpr int kThreads = 3;
