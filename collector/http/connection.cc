@@ -89,6 +89,7 @@ void Connection::read_proxy_header() {
       stash_.clear();
       phase_ = Phase::kHead;
       reading_ = server_.take_exchange(*this);
+      reading_->forget_head();
       refuse_reading(refusal::kProxyHeader);
       return;
     case ProxyHeaderState::kComplete:
@@ -157,7 +158,12 @@ void Connection::read_head(std::string_view& bytes) {
   const Limits& limits = server_.options_.limits;
   if (reading_ == nullptr) reading_ = server_.take_exchange(*this);
   ExchangeImpl& exchange = *reading_;
-  size_t used = 0;
+  size_t used = exchange.recall_head(bytes, server_.limits_version_);
+  if (used > 0) {
+    bytes.remove_prefix(used);
+    return begin_request(!bytes.empty());
+  }
+  if (exchange.has_kept_head()) exchange.forget_head();
   const HeadScanner::State state = exchange.scanner_.scan(bytes, used);
   if (state == HeadScanner::State::kRefused) {
     exchange.head_.append(bytes);
@@ -186,6 +192,14 @@ void Connection::finish_head(bool body_follows) {
   if (const Refusal* refused =
           server_.parser_.parse(head, scanner.lines(), limits, exchange.request_, exchange.facts_))
     return refuse_reading(*refused);
+  if (scanner.leading_bytes() == 0) exchange.keep_head(server_.limits_version_);
+  begin_request(body_follows);
+}
+
+// The head is complete and sound.
+void Connection::begin_request(bool body_follows) {
+  const Limits& limits = server_.options_.limits;
+  ExchangeImpl& exchange = *reading_;
   wait_ = Wait::kNone;
   enqueue(exchange);
   find_client(exchange);

@@ -65,6 +65,7 @@ class Connection final : public reactor::StreamHandler {
   void read_proxy_header();
   void read_head(std::string_view& bytes);
   void finish_head(bool body_follows);
+  void begin_request(bool body_follows);
   bool admit(ExchangeImpl& exchange, HttpError& error);
   void find_client(ExchangeImpl& exchange);
   bool answer_options(ExchangeImpl& exchange);

@@ -38,12 +38,31 @@ class ExchangeImpl final : public Exchange {
   size_t stream_backlog() const override;
   void finish_stream() override;
 
-  // Back to the state of a new exchange; keeps reasonable amounts of memory.
+  // Back to the state of a new exchange; keeps reasonable amounts of memory, and a head that was
+  // sound.
   void clear();
+
+  // ---- the head of the last request: the next one's is often the same but for its length, also on
+  // another connection (a proxy's, an SDK's), and need not be parsed again then.
+  // Remembers the head that was just parsed, without leading empty line. version: of the limits.
+  void keep_head(uint32_t version);
+  // How many of the bytes are a head equal to the one that was kept; request_ and facts_ are as if
+  // it had been parsed. 0: not equal or not complete.
+  size_t recall_head(std::string_view bytes, uint32_t version);
+  bool has_kept_head() const { return kept_.valid; }
+  void forget_head();
 
  private:
   friend class Connection;
   friend class ServerImpl;
+
+  struct KeptHead {
+    bool valid = false;
+    uint32_t version = 0;
+    size_t length_at = 0;  // where the digits of Content-Length begin; without it: the head's end
+    size_t length_digits = 0;
+    HeadFacts facts;
+  };
 
   ServerImpl& server_;
   Connection* connection_ = nullptr;  // null: the client is gone
@@ -59,6 +78,7 @@ class ExchangeImpl final : public Exchange {
   uint64_t max_body_bytes_ = 0;  // decoded
   int64_t received_ns_ = 0;
   HeadFacts facts_;
+  KeptHead kept_;
   HeadScanner scanner_;
   std::string head_;    // the raw head; request_ and facts_ point into it once it is complete
   std::string answer_;  // rendered but not yet this exchange's turn

@@ -1,6 +1,7 @@
 #include "collector/http/server.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "collector/http/connection.h"
 #include "collector/http/server_impl.h"
@@ -257,20 +258,54 @@ void ExchangeImpl::clear() {
   state_ = State::kFree;
   close_ = continue_wanted_ = stream_chunked_ = stream_discards_ = connection_queued_ = false;
   received_ns_ = 0;
-  facts_ = HeadFacts{};
   scanner_ = HeadScanner{};
   encoded_ = Body{};
   context = nullptr;
-  if (head_.capacity() > kKeptBytes) std::string().swap(head_);
   if (answer_.capacity() > kKeptBytes) std::string().swap(answer_);
-  head_.clear();
   answer_.clear();
+  request_.client_ip = {};
+  request_.body = Body{};
+  if (!kept_.valid) forget_head();
+}
+
+void ExchangeImpl::keep_head(uint32_t version) {
+  if (head_.size() > kKeptBytes) return;
+  kept_.facts = facts_;
+  kept_.version = version;
+  kept_.length_at = head_.size();
+  kept_.length_digits = 0;
+  kept_.valid = true;
+  if (!facts_.has_content_length) return;
+  const std::string_view length = request_.header("content-length");
+  kept_.length_at = static_cast<size_t>(length.data() - head_.data());
+  kept_.length_digits = length.size();
+}
+
+size_t ExchangeImpl::recall_head(std::string_view bytes, uint32_t version) {
+  const size_t size = head_.size();
+  if (!kept_.valid || kept_.version != version || bytes.size() < size) return 0;
+  const size_t behind = kept_.length_at + kept_.length_digits;
+  if (std::memcmp(bytes.data(), head_.data(), kept_.length_at) != 0 ||
+      std::memcmp(bytes.data() + behind, head_.data() + behind, size - behind) != 0)
+    return 0;
+  facts_ = kept_.facts;
+  if (kept_.length_digits == 0) return size;
+  const std::string_view digits = bytes.substr(kept_.length_at, kept_.length_digits);
+  if (!parse_content_length(digits, facts_.content_length)) return 0;
+  digits.copy(head_.data() + kept_.length_at, digits.size());
+  return size;
+}
+
+void ExchangeImpl::forget_head() {
+  kept_.valid = false;
+  facts_ = HeadFacts{};
+  if (head_.capacity() > kKeptBytes) std::string().swap(head_);
+  head_.clear();
   request_.method = Method::kOther;
-  request_.target = request_.path = request_.query = request_.client_ip = {};
+  request_.target = request_.path = request_.query = {};
   request_.minor_version = 1;
   request_.forwarding_header_present = false;
   request_.headers.clear();
-  request_.body = Body{};
 }
 
 void ExchangeImpl::respond(const Response& response) {

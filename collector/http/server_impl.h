@@ -37,7 +37,10 @@ class ServerImpl final : public Server {
   void drain() override;
   unsigned busy_exchanges() const override { return busy_; }
   uint64_t unsent_bytes() const override;
-  void set_limits(const Limits& limits) override { options_.limits = limits; }
+  void set_limits(const Limits& limits) override {
+    options_.limits = limits;
+    ++limits_version_;
+  }
 
  private:
   friend class Connection;
@@ -89,6 +92,7 @@ class ServerImpl final : public Server {
   Connection* live_ = nullptr;
   unsigned busy_ = 0;
   bool draining_ = false;
+  uint32_t limits_version_ = 0;  // counts set_limits()
 
   Counter& headers_ignored_;
   Histogram& request_seconds_;
