@@ -212,9 +212,9 @@ void PipelineImpl::work(Ingest& ingest) {
     if (verdict == Verdict::kAnswered) return;
     if (ingest.reader.position() < look_at) continue;
     look_at = ingest.reader.position() + kLookBytes;
-    // Half is left for what follows the look and for other threads on the same core, so that only a
+    // Most is left for what follows the look and for other threads on the same core, so that only a
     // large event makes an overrun.
-    if (clock_.monotonic_ns() - started_ns < options_.slice_us * 500) continue;
+    if (clock_.monotonic_ns() - started_ns < options_.slice_us * 250) continue;
     end_slice(ingest, started_ns);
     if (charge(ingest)) loop_.defer(ingest);
     return;
