@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <thread>
 #include <vector>
 
 #include "storage/base/clock.h"
@@ -16,6 +17,7 @@
 namespace weir::storage {
 namespace {
 
+constexpr off_t kDroppedAtOnce = 1 << 20;    // of the page cache: some 0.1 ms
 constexpr uint64_t kDirectAlignment = 4096;  // of offset, size and memory, for any disk
 
 // An open descriptor that closes itself.
@@ -54,7 +56,12 @@ Status sync_and_drop_cache(const std::string& path) {
 
 void drop_cache(const std::string& path) {
   const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() >= 0) posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+  if (fd.get() < 0) return;
+  const auto size = static_cast<off_t>(file_bytes(path));
+  for (off_t at = 0; at < size; at += kDroppedAtOnce) {
+    posix_fadvise(fd.get(), at, kDroppedAtOnce, POSIX_FADV_DONTNEED);
+    std::this_thread::yield();
+  }
 }
 
 Status write_zeros(int fd, uint64_t from, uint64_t to) {
@@ -92,10 +99,11 @@ Result<std::unique_ptr<ZeroFill>> ZeroFill::start(const std::string& path, uint6
   return fill;
 }
 
-Result<bool> ZeroFill::step() {
+Result<bool> ZeroFill::step(uint64_t wanted) {
   alignas(kDirectAlignment) static const char kZeros[kPieceBytes] = {};
   while (at_ < end_) {
-    const size_t size = std::min<uint64_t>(kPieceBytes, end_ - at_);
+    const uint64_t piece = std::clamp(wanted, kLeastBytes, kPieceBytes) / kLeastBytes * kLeastBytes;
+    const size_t size = std::min<uint64_t>(piece, end_ - at_);
     const ssize_t written = pwrite(fd_, kZeros, size, static_cast<off_t>(at_));
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) return fail_errno(errno, "cannot write {} bytes of zeros", end_ - at_);

@@ -37,8 +37,11 @@ class ZeroFill {
   // Reserves the blocks up to byte `end` behind the file's present size. Errors: no space (the file
   // is as before), a file system without direct writes.
   static Result<std::unique_ptr<ZeroFill>> start(const std::string& path, uint64_t end);
-  // Writes the next piece (kPieceBytes), the last one synced. True: all is written.
-  Result<bool> step();
+  // Writes the next piece, of `wanted` bytes if that is between the two, the last one synced. True:
+  // all is written.
+  Result<bool> step(uint64_t wanted = kPieceBytes);
+  uint64_t at() const { return at_; }  // zeros are written up to here
+  static constexpr uint64_t kLeastBytes = uint64_t{256} << 10;
   static constexpr uint64_t kPieceBytes = uint64_t{1} << 20;
 
  private:

@@ -81,7 +81,8 @@ void Maintenance::run() {
   bool filling = false;
   while (!stopping_.load(std::memory_order_acquire)) {
     const int64_t sleep_ms = std::min(quarter_ms, busy() ? kLongestSleepMs : kLongestIdleMs);
-    const bool woken = wakeup_.wait(filling ? kFillPauseNs : sleep_ms * 1'000'000);
+    wakeup_.wait(filling ? kFillPauseNs : sleep_ms * 1'000'000);
+    const bool asked = retention_wanted_.exchange(false, std::memory_order_relaxed);
     watch_commits();
     prepare_successors();
     filling = fill_successors();
@@ -89,7 +90,7 @@ void Maintenance::run() {
     const bool rising = disk_pressure_.rising() || lag_pressure_.rising();
     const bool due = parts_.clock.monotonic_ns() - retained_ns_ >=
                      (rising ? PressureSteps::kStepNs : kRetainEveryNs);
-    if (woken || due || parts_.admission.has(Refusal::kDiskFull)) retain();
+    if (asked || due || parts_.admission.has(Refusal::kDiskFull)) retain();
   }
   // The last segment too: then the next start has nothing to walk.
   write_sidecars();
@@ -126,8 +127,9 @@ void Maintenance::prepare_successors() {
   }
 }
 
-// A slice of the zeros, so that commits find the disk free in between. Only where there is plenty
-// of space: a small disk is better used up to its end. Returns whether there is more to do.
+// What is due of the zeros, a slice of it, so that commits find the disk free in between. Only
+// where there is plenty of space: a small disk is better used up to its end. Returns whether more
+// is due.
 bool Maintenance::fill_successors() {
   if (!parts_.options.zero_fill || parts_.admission.current() != Refusal::kNone) return false;
   const uint64_t plenty =

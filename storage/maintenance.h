@@ -47,8 +47,12 @@ class Maintenance {
 
   void start();
   void stop();  // idempotent
-  void wake() { wakeup_.notify(); }
-  std::string pressure_detail() const;  // any thread
+  void wake() {
+    retention_wanted_.store(true, std::memory_order_relaxed);
+    wakeup_.notify();
+  }
+  void wake_to_fill() { wakeup_.notify(); }  // only zeros are due
+  std::string pressure_detail() const;       // any thread
 
  private:
   struct ShardGauges {
@@ -83,6 +87,7 @@ class Maintenance {
   std::vector<OrphanSidecar> orphans_;
   std::thread thread_;
   Wakeup wakeup_;
+  std::atomic<bool> retention_wanted_{false};
   std::atomic<bool> stopping_{false};
   int64_t retained_ns_ = 0;
   uint64_t free_bytes_ = 0;  // at that time

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <numeric>
 #include <span>
+#include <thread>
 
 #include "storage/base/check.h"
 
@@ -21,6 +22,8 @@ constexpr size_t kHeadSize = 8 + 8 + 8 + 4 + 4 + 8;
 constexpr size_t kCheckedEntries = 4096;  // read at once while the checksum is computed
 constexpr size_t kReadEntries = 512;      // held by an open reader: 12 KiB
 constexpr size_t kSortedAtOnce = 64;
+constexpr size_t kWrittenAtOnce = size_t{256} << 10;
+constexpr uint64_t kAddedAtOnce = 4096;                    // entries; between two yields
 constexpr uint64_t kReservedEntries = uint64_t{16} << 20;  // of a segment; more grow as they come
 constexpr uint64_t kSeed = 0x77656972'66700001;  // a sidecar is never taken for something else
 
@@ -36,10 +39,11 @@ class File {
 
   bool write_all(std::string_view bytes) const {
     while (!bytes.empty()) {
-      const ssize_t written = ::write(fd_, bytes.data(), bytes.size());
+      const ssize_t written = ::write(fd_, bytes.data(), std::min(bytes.size(), kWrittenAtOnce));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) return false;
       bytes.remove_prefix(static_cast<size_t>(written));
+      std::this_thread::yield();
     }
     return true;
   }
@@ -131,9 +135,11 @@ void sort_by_fingerprint(std::span<SidecarEntry> entries, unsigned below = 64) {
       else
         std::swap(here, entries[next[wanted]++]);
     }
+    if (entries.size() > kAddedAtOnce) std::this_thread::yield();
   }
   for (size_t i = 0; i < next.size(); ++i)
     sort_by_fingerprint(entries.subspan(ends[i], ends[i + 1] - ends[i]), below);
+  if (entries.size() > kSortedAtOnce * 4) std::this_thread::yield();
 }
 
 }  // namespace
@@ -151,6 +157,9 @@ void SidecarBuilder::add(const CommitBlock& block) {
                         static_cast<uint32_t>(block.first + i - summary_.first),
                         static_cast<uint32_t>(age)});
   }
+  if (entries_.size() - yielded_at_ < kAddedAtOnce) return;
+  yielded_at_ = entries_.size();
+  std::this_thread::yield();
 }
 
 Status SidecarBuilder::write(const std::string& path) {

@@ -119,6 +119,9 @@ class StoreImpl final : public Store, public WriterEvents {
 
  private:
   void on_commit(unsigned shard, const CommitBlock& block) override;
+  void wake_filling() override {
+    if (maintenance_ != nullptr) maintenance_->wake_to_fill();
+  }
   void wake_maintenance() override {
     if (maintenance_ != nullptr) maintenance_->wake();
   }

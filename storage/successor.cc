@@ -41,7 +41,9 @@ bool Successor::fill() {
     zeros_ = std::move(*started);
     return true;
   }
-  const auto done = zeros_->step();
+  const uint64_t due = due_.load(std::memory_order_relaxed);
+  if (zeros_->at() >= due) return false;
+  const auto done = zeros_->step(due - zeros_->at());
   if (!done) {
     ready_.reset();  // a sync of this file has failed: no commit may rely on the next one
     return give_up(done.error());

@@ -32,6 +32,7 @@ constexpr size_t kPayloadLookahead = 3;  // entries whose bytes are fetched ahea
 // Used of a segment that was not filled before its successor is made: traffic to speak of.
 constexpr uint64_t kTrafficShare = 32;
 constexpr uint64_t kTrafficBytes = uint64_t{8} << 20;
+constexpr int64_t kFillWakeNs = 10'000'000;  // at most so often; what is due then goes in one piece
 constexpr int64_t kIdleWaitNs = 1'000'000'000;
 constexpr int64_t kHouseIntervalNs = 1'000'000'000;
 constexpr uint64_t kDiskFullMargin = uint64_t{1} << 20;
@@ -537,16 +538,32 @@ void Writer::roll_by_age() {
 
 uint64_t Writer::used_of_active() const { return limits_.segment_bytes - active_->room(); }
 
-// A quarter full: time to make the next one, and to fill it. The first one since the start is not
-// filled: its successor is wanted once there is traffic to speak of.
+// A quarter full: time to make the next one, and to fill it while the next half is used. The first
+// one since the start is not filled: its successor is wanted once there is traffic to speak of, and
+// filled at once.
 void Writer::want_successor() {
-  if (active_empty_ || successor_.wanted()) return;
+  if (active_empty_) return;
+  const uint64_t used = used_of_active();
+  const bool paced = active_->filled();
+  if (successor_.wanted()) {
+    if (!paced || group_.began_ns - filling_woken_ns_ < kFillWakeNs) return;
+    if (!successor_.set_due(zeros_due(used))) return;
+    filling_woken_ns_ = group_.began_ns;
+    events_.wake_filling();
+    return;
+  }
   const uint64_t traffic = std::max(limits_.segment_bytes / kTrafficShare, kTrafficBytes);
   const uint64_t enough =
-      active_->filled() ? limits_.segment_bytes / 4 : std::min(traffic, limits_.segment_bytes / 2);
-  if (used_of_active() < enough) return;
-  successor_.want();
+      paced ? limits_.segment_bytes / 4 : std::min(traffic, limits_.segment_bytes / 2);
+  if (used < enough) return;
+  successor_.want(paced ? zeros_due(used) : UINT64_MAX);
   events_.wake_maintenance();
+}
+
+// Nothing at a quarter, everything at three quarters, and a piece ahead of that.
+uint64_t Writer::zeros_due(uint64_t used) const {
+  const uint64_t quarter = limits_.segment_bytes / 4;
+  return ZeroFill::kLeastBytes + (used > quarter ? (used - quarter) * 2 : 0);
 }
 
 // Leaves a segment that was not filled for one that is: each commit to it costs half. One that is

@@ -42,6 +42,7 @@ class WriterEvents {
  public:
   virtual ~WriterEvents() = default;
   virtual void on_commit(unsigned shard, const CommitBlock& block) = 0;
+  virtual void wake_filling() = 0;      // zeros of the successor are due
   virtual void wake_maintenance() = 0;  // a segment was sealed, a successor is wanted, disk is full
 };
 
@@ -112,6 +113,7 @@ class Writer final : public PartSink {
   void roll_to_filled();
   uint64_t used_of_active() const;
   void want_successor();
+  uint64_t zeros_due(uint64_t used) const;
   void keep_house(int64_t now_ms);
   void refuse_leftovers();
 
@@ -147,6 +149,7 @@ class Writer final : public PartSink {
   uint64_t evicted_window_seen_ = 0;
   uint64_t evicted_cap_seen_ = 0;
   int64_t kept_house_ns_ = 0;
+  int64_t filling_woken_ns_ = 0;
 
   std::atomic<int64_t> commit_started_ns_{0};
   std::atomic<uint64_t> dedupe_entries_{0};

@@ -52,6 +52,24 @@ TEST_F(SuccessorTest, AFilledOneHasItsWholeSizeOnDiskAndTakesCommits) {
   EXPECT_EQ(file_bytes(successor.path()), kSegmentBytes) << "a commit does not move the file's end";
 }
 
+TEST_F(SuccessorTest, IsFilledNoFurtherThanIsDue) {
+  if (!can_fill()) GTEST_SKIP() << "no direct writes on this file system";
+  Successor successor(directory_.path(), 0, kSegmentBytes);
+  successor.want(2 * ZeroFill::kLeastBytes);
+  ASSERT_TRUE(successor.prepare().has_value());
+  fill_up(successor);
+  EXPECT_FALSE(successor.filled());
+  EXPECT_FALSE(successor.fill());
+  EXPECT_FALSE(successor.set_due(2 * ZeroFill::kLeastBytes + 1)) << "less than a piece more";
+  EXPECT_TRUE(successor.set_due(3 * ZeroFill::kLeastBytes));
+  fill_up(successor);
+  EXPECT_FALSE(successor.filled());
+  EXPECT_TRUE(successor.set_due(kSegmentBytes + ZeroFill::kPieceBytes));
+  fill_up(successor);
+  EXPECT_TRUE(successor.filled());
+  EXPECT_FALSE(successor.set_due(UINT64_MAX - ZeroFill::kPieceBytes)) << "nothing is left to do";
+}
+
 TEST_F(SuccessorTest, OneThatIsTakenHalfFilledIsUsable) {
   if (!can_fill()) GTEST_SKIP() << "no direct writes on this file system";
   Successor successor(directory_.path(), 0, kSegmentBytes);
