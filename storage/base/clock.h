@@ -2,6 +2,7 @@
 // may depend on it. Deadlines, linger and backoff use monotonic time.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -20,8 +21,8 @@ class Clock {
 // A clock tests set by hand.
 class ManualClock : public Clock {
  public:
-  int64_t wall_ms() const override { return wall_ms_; }
-  int64_t monotonic_ns() const override { return monotonic_ns_; }
+  int64_t wall_ms() const override { return wall_ms_.load(); }
+  int64_t monotonic_ns() const override { return monotonic_ns_.load(); }
   void advance_ms(int64_t ms) {
     wall_ms_ += ms;
     monotonic_ns_ += ms * 1'000'000;
@@ -29,8 +30,9 @@ class ManualClock : public Clock {
   void set_wall_ms(int64_t ms) { wall_ms_ = ms; }
 
  private:
-  int64_t wall_ms_ = 1'700'000'000'000;
-  int64_t monotonic_ns_ = 1;
+  // A thread under test may read it while the test moves it.
+  std::atomic<int64_t> wall_ms_{1'700'000'000'000};
+  std::atomic<int64_t> monotonic_ns_{1};
 };
 
 // RFC 3339 with milliseconds, in UTC: "2026-11-20T21:00:00.123Z".
