@@ -126,7 +126,7 @@ TEST_F(ApiTest, StatsHaveTheirShape) {
   lane.name = "saas";
   lane.shards.resize(1);
   store_.lane_states = {lane};
-  store_.store_totals.accepted = 6;
+  store_.set_accepted(6);
   metrics_.counter(Metric::kEvents, {"native", "rejected", "missing_name"}).add(4);
   const std::string body = ask(Method::kGet, "/api/v1/stats").body;
   EXPECT_THAT(body, HasSubstr(R"({"pending":3,"sent":2,"failed":1,"accepted":6,"duplicates":0)"));
@@ -161,7 +161,7 @@ TEST_F(ApiTest, LiveCountersCountPendingByPosition) {
   lane.shards[0].open[1] = open;
   store_.lane_states = {lane};
   store_.shard.end = 11;  // 1..10 are committed; 8..10 and 3..4 are not finished
-  store_.store_totals.accepted = 10;
+  store_.set_accepted(10);
   EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
               HasSubstr(R"({"pending":5,"sent":5,"failed":0,"accepted":10)"));
   const FakeExchange& text =
@@ -194,7 +194,7 @@ TEST_F(ApiTest, TheLiveStreamSendsTheCountersOnceASecondWhileSomebodyListens) {
   EXPECT_THAT(reader.content_type, HasSubstr("text/event-stream"));
   EXPECT_THAT(reader.body,
               HasSubstr("retry: 2000\n\nid: 1\nevent: counters\ndata: {\"pending\":0"));
-  store_.store_totals.accepted = 7;
+  store_.set_accepted(7);
   loop_.advance_ms(LiveFeed::kPeriodMs);
   EXPECT_THAT(reader.body, HasSubstr("id: 2\nevent: counters\ndata: {\"pending\":7"));
   reader.gone = true;
@@ -358,7 +358,7 @@ TEST_F(ApiTest, WhatFailedAnywhereCountsAsFailedEvenIfItWaitsElsewhere) {
   picky.counts.sent = 7;
   store_.lane_states = {down, picky};
   store_.shard.end = 11;
-  store_.store_totals.accepted = 10;
+  store_.set_accepted(10);
   EXPECT_THAT(ask(Method::kGet, "/api/v1/live-counters").body,
               HasSubstr(R"({"pending":7,"sent":0,"failed":3,"accepted":10)"));
 }
@@ -495,7 +495,7 @@ TEST_F(ApiTest, ARemovedDestinationIsShownAsLongAsItLeftSomethingBehind) {
   store_.lane_states = {lane, done};
   store_.shard.first = 50;  // what lies below was deleted
   store_.shard.end = 101;
-  store_.store_totals.accepted = 100;
+  store_.set_accepted(100);
   const std::string body = ask(Method::kGet, "/api/v1/live-counters").body;
   EXPECT_THAT(body, HasSubstr(R"("gone":{"pending":10,)"));
   EXPECT_THAT(body, HasSubstr(R"("state":"removed")"));

@@ -78,7 +78,14 @@ class FakeStore : public storage::Store {
   Status create_lane(const storage::LaneOptions&) override { return {}; }
   Status delete_lane(std::string_view) override { return {}; }
   int64_t oldest_pending_ms(std::string_view) const override { return 0; }
-  storage::StoreTotals totals() const override { return store_totals; }
+  storage::StoreTotals totals() const override {
+    const std::lock_guard lock(totals_mutex_);
+    return store_totals;
+  }
+  void set_accepted(uint64_t events) {  // also while the API's worker takes a sample
+    const std::lock_guard lock(totals_mutex_);
+    store_totals.accepted = events;
+  }
   Result<storage::FreshCounts> fresh_counts() override {
     ++counted;
     return fresh;
@@ -152,6 +159,7 @@ class FakeStore : public storage::Store {
   std::atomic<int> counted{0};
 
  private:
+  mutable std::mutex totals_mutex_;
   StoreId id_;
   DedupeSecret secret_;
 };
