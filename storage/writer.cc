@@ -543,15 +543,15 @@ uint64_t Writer::used_of_active() const { return limits_.segment_bytes - active_
 // filled at once.
 void Writer::want_successor() {
   if (active_empty_) return;
-  const uint64_t used = used_of_active();
   const bool paced = active_->filled();
   if (successor_.wanted()) {
     if (!paced || group_.began_ns - filling_woken_ns_ < kFillWakeNs) return;
-    if (!successor_.set_due(zeros_due(used))) return;
+    if (!successor_.set_due(zeros_due(used_of_active()))) return;
     filling_woken_ns_ = group_.began_ns;
     events_.wake_filling();
     return;
   }
+  const uint64_t used = used_of_active();
   const uint64_t traffic = std::max(limits_.segment_bytes / kTrafficShare, kTrafficBytes);
   const uint64_t enough =
       paced ? limits_.segment_bytes / 4 : std::min(traffic, limits_.segment_bytes / 2);
